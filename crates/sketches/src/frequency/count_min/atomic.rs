@@ -1,0 +1,158 @@
+//! A Count-Min sketch that many threads update at once.
+
+use alloc::vec::Vec;
+use core::{
+    hash::Hash,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use super::{
+    builder::{CountMinBuilder, Update},
+    rows::any_places,
+    sketch::CountMin,
+};
+use crate::{error::SketchError, hash::hash_of};
+
+/// A plain [`CountMin`] that threads share: adding needs no lock and no exclusive reference.
+///
+/// An estimate made while others add lies between that of the counts finished before and that of
+/// the counts begun by then. Once all threads are joined, [`into_count_min`](Self::into_count_min)
+/// is exactly the sketch of all streams.
+///
+/// Cost: one atomic exchange per row and add. There is no shared counter, so threads meet only in
+/// cells of the same keys. Memory: 4 bytes per cell.
+///
+/// ```
+/// use sketches::frequency::AtomicCountMin;
+/// let counts = AtomicCountMin::with_size(5, 1000)?;
+/// std::thread::scope(|scope| {
+///     for _ in 0..2 {
+///         scope.spawn(|| (0..100_u64).for_each(|key| counts.insert(&(key % 10))));
+///     }
+/// });
+/// assert_eq!(counts.into_count_min().estimate(&3_u64), 20);
+/// # Ok::<(), sketches::SketchError>(())
+/// ```
+#[derive(Debug)]
+pub struct AtomicCountMin {
+    seed: u64,
+    depth: usize,
+    width: usize,
+    cells: Vec<AtomicU32>,
+}
+
+impl AtomicCountMin {
+    /// An empty sketch of `depth` rows of `width` cells.
+    ///
+    /// # Errors
+    /// As for [`CountMinBuilder::build`].
+    pub fn with_size(depth: usize, width: usize) -> Result<Self, SketchError> {
+        CountMinBuilder::with_size(depth, width).build()?.try_into()
+    }
+
+    /// Counts a key once.
+    #[inline]
+    pub fn insert<T: Hash + ?Sized>(&self, key: &T) {
+        self.add(key, 1);
+    }
+
+    /// Counts a key `count` times.
+    #[inline]
+    pub fn add<T: Hash + ?Sized>(&self, key: &T, count: u64) {
+        self.add_hash(hash_of(key, self.seed), count);
+    }
+
+    /// Counts a key by its hash; see [`CountMin::add_hash`].
+    pub fn add_hash(&self, hash: u64, count: u64) {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        for place in any_places(hash, self.depth, self.width) {
+            if let Some(cell) = self.cells.get(place) {
+                add_saturating(cell, count);
+            }
+        }
+    }
+
+    /// Estimated count of a key; never below what was added before the call.
+    #[inline]
+    #[must_use]
+    pub fn estimate<T: Hash + ?Sized>(&self, key: &T) -> u64 {
+        self.estimate_hash(hash_of(key, self.seed))
+    }
+
+    /// [`estimate`](Self::estimate) by the 64-bit hash of a key.
+    #[must_use]
+    pub fn estimate_hash(&self, hash: u64) -> u64 {
+        let places = any_places(hash, self.depth, self.width);
+        let cells = places.filter_map(|place| self.cells.get(place));
+        let least = cells.map(|cell| cell.load(Ordering::Relaxed)).min();
+        u64::from(least.unwrap_or(0))
+    }
+
+    /// The sketch of everything that was added.
+    #[must_use]
+    pub fn into_count_min(self) -> CountMin {
+        let cells = self.cells.into_iter().map(AtomicU32::into_inner).collect();
+        CountMin::plain(self.seed, self.depth, self.width, cells)
+    }
+
+    /// Copy of the sketch at some moment; while others add, a key may be counted in some of its
+    /// rows and not yet in others.
+    #[must_use]
+    pub fn snapshot(&self) -> CountMin {
+        let cells = self.cells.iter().map(|cell| cell.load(Ordering::Relaxed));
+        CountMin::plain(self.seed, self.depth, self.width, cells.collect())
+    }
+
+    /// Number of rows.
+    #[must_use]
+    pub const fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// Cells in a row.
+    #[must_use]
+    pub const fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Hash seed.
+    #[must_use]
+    pub const fn seed(&self) -> u64 {
+        self.seed
+    }
+}
+
+/// Adds to a cell, which stops at its greatest value. Counts order nothing else: relaxed.
+#[inline]
+fn add_saturating(cell: &AtomicU32, count: u32) {
+    let mut old = cell.load(Ordering::Relaxed);
+    loop {
+        let new = old.saturating_add(count);
+        match cell.compare_exchange_weak(old, new, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => return,
+            Err(now) => old = now,
+        }
+    }
+}
+
+impl TryFrom<CountMin> for AtomicCountMin {
+    type Error = SketchError;
+
+    /// Goes on from a plain sketch.
+    ///
+    /// # Errors
+    /// [`SketchError::Parameter`] for a conservative sketch, whose rows cannot be updated one by
+    /// one.
+    fn try_from(sketch: CountMin) -> Result<Self, SketchError> {
+        if sketch.update != Update::Plain {
+            let (name, value) = ("atomic count-min", "conservative");
+            return Err(SketchError::parameter(name, "update", value, "plain"));
+        }
+        Ok(Self {
+            seed: sketch.seed,
+            depth: sketch.depth,
+            width: sketch.width,
+            cells: sketch.cells.into_iter().map(AtomicU32::new).collect(),
+        })
+    }
+}

@@ -1,0 +1,74 @@
+//! Sizes and rates of a filter whose keys set all their bits in one word of 64.
+
+/// Most bits a key sets: five of six bits each fit the lower half of a hash.
+pub(super) const HASHES_MAX: u32 = 5;
+
+/// False-positive rate with `load` keys per word on average and `hashes` bits per key: a word holds a
+/// Poisson number `j` of keys, and each asked bit is set with probability `1 - (63/64)^(hashes j)`.
+///
+/// Source: Putze, Sanders, Singler, "Cache-, hash- and space-efficient Bloom filters", 2007,
+/// equation 3, for blocks of 64 bits.
+pub(super) fn rate_at_load(load: f64, hashes: u32) -> f64 {
+    let last = libm::ceil(load + 12.0 * libm::sqrt(load) + 40.0);
+    let kept = libm::pow(63.0 / 64.0, f64::from(hashes));
+    let (mut rate, mut clear, mut j) = (0.0, 1.0, 0.0);
+    // A logarithm, since `exp(-load)` alone would vanish for large loads.
+    let mut log_term = -load;
+    while j <= last {
+        rate += libm::exp(log_term) * libm::pow(1.0 - clear, f64::from(hashes));
+        j += 1.0;
+        clear *= kept;
+        log_term += libm::log(load / j);
+    }
+    rate.min(1.0)
+}
+
+/// Greatest average number of keys per word at which the rate is held, and the bits per key that
+/// allow it.
+pub(super) fn load_for_rate(rate: f64) -> (f64, u32) {
+    let best = |hashes| {
+        let (mut low, mut high) = (1e-6, 1024.0);
+        for _ in 0..60 {
+            let middle = 0.5 * (low + high);
+            if rate_at_load(middle, hashes) <= rate {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        (low, hashes)
+    };
+    (1..=HASHES_MAX)
+        .map(best)
+        .max_by(|left, right| left.0.total_cmp(&right.0))
+        .unwrap_or((1.0, 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_per_cent_needs_twelve_bits_a_key() {
+        let (load, hashes) = load_for_rate(0.01);
+        let bits_per_key = 64.0 / load;
+        assert!(
+            (11.9..12.0).contains(&bits_per_key),
+            "{bits_per_key} {hashes}"
+        );
+        assert!(rate_at_load(load, hashes) <= 0.01);
+        assert!(rate_at_load(1.01 * load, hashes) > 0.01);
+    }
+
+    #[test]
+    fn the_rate_grows_with_the_load() {
+        for hashes in 1..=HASHES_MAX {
+            let mut last = 0.0;
+            for load in [0.01, 1.0, 8.0, 64.0] {
+                let rate = rate_at_load(load, hashes);
+                assert!(rate > last && rate <= 1.0);
+                last = rate;
+            }
+        }
+    }
+}
