@@ -1,0 +1,245 @@
+//! The search for a base.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::prefix::PrefixIndex;
+use super::similar::SimilarIndex;
+use crate::error::SigmaError;
+
+/// Settings of a [`BaseFinder`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct BaseFinderConfig {
+    /// Jaccard similarity from which a base counts as similar. Default 0.3, legal 0.05..=1.
+    pub similarity_min: f64,
+    /// Bases kept; the oldest goes when one more comes. Default 65,536, legal 1..=16,777,216.
+    pub bases_max: usize,
+    /// Block of the prefix search in bytes: shorter common prefixes are not seen, and each block of
+    /// a base costs about 24 bytes of memory. Default 1024, legal 64..=1,048,576.
+    pub prefix_block_bytes: usize,
+}
+
+impl Default for BaseFinderConfig {
+    fn default() -> Self {
+        BaseFinderConfig {
+            similarity_min: 0.3,
+            bases_max: 65_536,
+            prefix_block_bytes: 1024,
+        }
+    }
+}
+
+impl BaseFinderConfig {
+    /// The defaults.
+    pub fn new() -> Self {
+        BaseFinderConfig::default()
+    }
+
+    /// Sets [`BaseFinderConfig::similarity_min`].
+    pub fn similarity_min(mut self, similarity: f64) -> Self {
+        self.similarity_min = similarity;
+        self
+    }
+
+    /// Sets [`BaseFinderConfig::bases_max`].
+    pub fn bases_max(mut self, bases: usize) -> Self {
+        self.bases_max = bases;
+        self
+    }
+
+    /// Sets [`BaseFinderConfig::prefix_block_bytes`].
+    pub fn prefix_block_bytes(mut self, bytes: usize) -> Self {
+        self.prefix_block_bytes = bytes;
+        self
+    }
+
+    fn validate(&self) -> Result<(), SigmaError> {
+        let invalid = |name, value: usize, allowed| SigmaError::InvalidConfig {
+            name,
+            value: i64::try_from(value).unwrap_or(i64::MAX),
+            allowed,
+        };
+        if !(0.05..=1.0).contains(&self.similarity_min) {
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "thousandths for the message; a cast saturates"
+            )]
+            let value = (self.similarity_min * 1000.0) as i64;
+            let (name, allowed) = ("similarity_min in thousandths", "50..=1000");
+            return Err(SigmaError::InvalidConfig {
+                name,
+                value,
+                allowed,
+            });
+        }
+        if !(1..=1 << 24).contains(&self.bases_max) {
+            return Err(invalid("bases_max", self.bases_max, "1..=16777216 bases"));
+        }
+        if !(64..=1 << 20).contains(&self.prefix_block_bytes) {
+            let allowed = "64..=1048576 bytes";
+            return Err(invalid(
+                "prefix_block_bytes",
+                self.prefix_block_bytes,
+                allowed,
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Which base to use, and why.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum BaseMatch {
+    /// The data begins with the first `bytes` bytes of this base (a hash says so), at least.
+    Prefix {
+        /// Id given at insertion.
+        id: u64,
+        /// Length of the common prefix in whole blocks.
+        bytes: u64,
+    },
+    /// The data shares parts with this base.
+    Similar {
+        /// Id given at insertion.
+        id: u64,
+        /// Estimated Jaccard similarity of the sampled shingles.
+        similarity: f64,
+    },
+}
+
+impl BaseMatch {
+    /// Id given at insertion.
+    pub fn id(&self) -> u64 {
+        match self {
+            BaseMatch::Prefix { id, .. } | BaseMatch::Similar { id, .. } => *id,
+        }
+    }
+}
+
+/// Finds the base to compress new data against, among earlier data known by id. Keeps no copy of
+/// the bases.
+///
+/// A base that shares at least half of the data as its exact start is taken at once (the grown
+/// context). Otherwise the most similar base by MinHash is taken, or else a shorter common start.
+/// The caller fetches the base by id and verifies nothing: a poor base costs size, not correctness.
+///
+/// Cost: `find` makes one pass of XXH3 for the prefixes and, where that does not settle it, one pass
+/// of a rolling hash with a MinHash insertion (128 permutations) per 16 bytes; `insert` makes both.
+///
+/// ```
+/// use sigma_lang::{BaseFinder, BaseFinderConfig, BaseMatch, Config, compress_with_base};
+/// let turn: Vec<u8> = (0..4_000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+/// let mut finder = BaseFinder::new(BaseFinderConfig::new())?;
+/// finder.insert(7, &turn)?;
+///
+/// let grown = [turn.as_slice(), b"and one more turn"].concat();
+/// let found = finder.find(&grown)?;
+/// assert!(matches!(found, Some(BaseMatch::Prefix { id: 7, bytes: 15_360 })));
+/// let packed = compress_with_base(&turn, &grown, &Config::new())?;
+/// assert!(packed.len() < 200);
+/// # Ok::<(), sigma_lang::SigmaError>(())
+/// ```
+#[derive(Debug)]
+pub struct BaseFinder {
+    bases_max: usize,
+    prefixes: PrefixIndex,
+    similar: SimilarIndex,
+    /// Prefix hashes of each base and its number in the order of insertion.
+    known: HashMap<u64, (u64, Vec<u64>)>,
+    /// Ids in the order of insertion; an entry whose number is not that of `known` is out of date.
+    order: VecDeque<(u64, u64)>,
+    inserted: u64,
+}
+
+impl BaseFinder {
+    /// An empty finder.
+    ///
+    /// # Errors
+    /// [`SigmaError::InvalidConfig`] names the setting that is out of range.
+    pub fn new(config: BaseFinderConfig) -> Result<BaseFinder, SigmaError> {
+        config.validate()?;
+        Ok(BaseFinder {
+            bases_max: config.bases_max,
+            prefixes: PrefixIndex::new(config.prefix_block_bytes),
+            similar: SimilarIndex::new(config.similarity_min)?,
+            known: HashMap::new(),
+            order: VecDeque::new(),
+            inserted: 0,
+        })
+    }
+
+    /// Makes `base` known under `id`, in place of an earlier one of this id. Gives the id of the
+    /// base that had to go to make room, if any.
+    ///
+    /// # Errors
+    /// [`SigmaError::SimilarityFailed`] should the index refuse; then the base is not known.
+    pub fn insert(&mut self, id: u64, base: &[u8]) -> Result<Option<u64>, SigmaError> {
+        self.remove(id);
+        self.similar.insert(id, base)?;
+        let hashes = self.prefixes.hashes(base);
+        self.prefixes.insert(id, &hashes);
+        self.inserted += 1;
+        self.known.insert(id, (self.inserted, hashes));
+        self.order.push_back((self.inserted, id));
+        if self.known.len() <= self.bases_max {
+            return Ok(None);
+        }
+        let oldest = self.oldest();
+        if let Some(oldest) = oldest {
+            self.remove(oldest);
+        }
+        Ok(oldest)
+    }
+
+    /// Forgets a base. False if it was not known.
+    pub fn remove(&mut self, id: u64) -> bool {
+        let Some((_, hashes)) = self.known.remove(&id) else {
+            return false;
+        };
+        self.prefixes.remove(id, &hashes);
+        self.similar.remove(id);
+        // Out-of-date entries must not pile up where bases are removed as often as inserted.
+        if self.order.len() > 2 * self.known.len() + 16 {
+            let known = &self.known;
+            self.order
+                .retain(|(number, id)| known.get(id).is_some_and(|(now, _)| now == number));
+        }
+        true
+    }
+
+    /// The best base for `data`, if any is worth it.
+    ///
+    /// # Errors
+    /// [`SigmaError::SimilarityFailed`] should the index refuse.
+    pub fn find(&self, data: &[u8]) -> Result<Option<BaseMatch>, SigmaError> {
+        let prefix = self.prefixes.find(data);
+        let as_prefix = |(id, bytes)| BaseMatch::Prefix { id, bytes };
+        if let Some((_, bytes)) = prefix
+            && bytes >= data.len() as u64 / 2
+        {
+            return Ok(prefix.map(as_prefix));
+        }
+        let similar = self.similar.find(data)?;
+        let as_similar = |(id, similarity)| BaseMatch::Similar { id, similarity };
+        Ok(similar.map(as_similar).or(prefix.map(as_prefix)))
+    }
+
+    /// Number of bases known.
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Whether none is known.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    fn oldest(&mut self) -> Option<u64> {
+        while let Some((number, id)) = self.order.pop_front() {
+            if self.known.get(&id).is_some_and(|(now, _)| *now == number) {
+                return Some(id);
+            }
+        }
+        None
+    }
+}

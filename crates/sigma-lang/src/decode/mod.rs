@@ -1,0 +1,17 @@
+//! Container to content: whole buffers, streams, ranges, records.
+
+mod decompressor;
+mod frame;
+mod inspect;
+mod range;
+mod record;
+pub mod reference;
+mod reference_transforms;
+mod stream;
+
+pub use decompressor::{Decompressor, decompress};
+pub use inspect::{FrameInspection, FrameTag, Inspection, inspect};
+pub use range::Reader;
+pub use stream::Decoder;
+
+pub(crate) use decompressor::{Context, decompress_layout};

@@ -1,0 +1,242 @@
+//! One frame from one piece of content.
+
+use std::fmt;
+use std::io::Cursor;
+
+use zstd_safe::{CCtx, CParameter};
+
+use crate::config::Config;
+use crate::detect::{Plan, Trial};
+use crate::error::SigmaError;
+use crate::frame::{check32, stored_frame_bytes, write_stored_frame, write_transformed_frame};
+use crate::limits::FORMAT_RATIO_MAX;
+use crate::transform::Transform;
+
+/// Longest content of one stored frame that [`compress`](crate::compress) makes of neighbours. A
+/// range read must read a stored frame whole to verify it, so its length is bounded.
+pub(crate) const STORED_FRAME_BYTES_MAX: usize = 16 << 20;
+
+/// A transformed frame is taken without comparison below this share of what plain zstd made of the
+/// sample.
+const KEPT_MAX: f64 = 0.98;
+/// And above this share of what the transform made of the sample.
+const KEPT_MIN: f64 = 0.6;
+/// No comparison if the transform made less than this share of plain zstd's bytes of the sample, up to
+/// the level that follows: the slow levels search far enough to make up for it.
+const CLEAR_WIN_MAX: f64 = 0.7;
+const CLEAR_WIN_LEVEL_MAX: i32 = 12;
+
+/// What became of a piece of content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Encoded {
+    /// A plain or transformed frame was appended; the check of its content.
+    Written { check: u32 },
+    /// Nothing was appended: storing the content is shorter.
+    Stored,
+}
+
+/// A zstd context with the settings of plain frames; `'b` is the life of the base.
+pub(crate) struct FrameEncoder<'b> {
+    context: CCtx<'b>,
+    base: Option<&'b [u8]>,
+    plain_only: bool,
+    /// Whether a clear win on a sample is enough.
+    trusts_sample: bool,
+    /// Chooses transforms, where they are allowed.
+    trial: Option<Trial>,
+}
+
+impl fmt::Debug for FrameEncoder<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FrameEncoder")
+            .field("plain_only", &self.plain_only)
+            .field("base_bytes", &self.base.map(<[u8]>::len))
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'b> FrameEncoder<'b> {
+    /// With a base, the dictionary of `config` is left out: the two exclude each other.
+    pub(crate) fn new(config: &Config, base: Option<&'b [u8]>) -> Result<Self, SigmaError> {
+        const SET_UP: &str = "set up a compressor";
+        let Some(mut context) = CCtx::try_create() else {
+            return Err(SigmaError::AllocationFailed {
+                what: "a zstd context",
+                bytes: 0,
+            });
+        };
+        let mut set = |parameter| {
+            context
+                .set_parameter(parameter)
+                .map_err(|code| SigmaError::codec(SET_UP, code))
+        };
+        set(CParameter::CompressionLevel(config.level.zstd_level()))?;
+        set(CParameter::ChecksumFlag(true))?;
+        set(CParameter::ContentSizeFlag(true))?;
+        set(CParameter::DictIdFlag(true))?;
+        if let Some(base) = base {
+            // Matches may reach from the end of a frame to the start of the base.
+            let reach = base
+                .len()
+                .saturating_add(config.frame_bytes)
+                .next_power_of_two();
+            set(CParameter::WindowLog(reach.ilog2().clamp(10, 27)))?;
+            set(CParameter::DeterministicRefPrefix(true))?;
+        } else if let Some(dictionary) = &config.dictionary {
+            context
+                .load_dictionary(dictionary.as_bytes())
+                .map_err(|code| SigmaError::codec(SET_UP, code))?;
+        }
+        let transforms = config.transforms
+            && !config.plain_frames_only
+            && base.is_none()
+            && config.dictionary.is_none();
+        let trial = if transforms {
+            Some(Trial::new(config.level.zstd_level())?)
+        } else {
+            None
+        };
+        Ok(FrameEncoder {
+            context,
+            base,
+            plain_only: config.plain_frames_only,
+            trusts_sample: config.level.zstd_level() <= CLEAR_WIN_LEVEL_MAX,
+            trial,
+        })
+    }
+
+    /// Appends the frame of `content` (not empty), or says that it is better stored.
+    pub(crate) fn encode(
+        &mut self,
+        content: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Encoded, SigmaError> {
+        let plan = match &mut self.trial {
+            Some(trial) => trial.plan(content)?,
+            None => Plan::Plain,
+        };
+        match plan {
+            Plan::Plain => self.encode_plain(content, out),
+            Plan::Store => Ok(Encoded::Stored),
+            Plan::Transform {
+                transform,
+                plain_share,
+                own_share,
+            } => self.encode_transformed(transform, [plain_share, own_share], content, out),
+        }
+    }
+
+    fn encode_plain(&mut self, content: &[u8], out: &mut Vec<u8>) -> Result<Encoded, SigmaError> {
+        const COMPRESS: &str = "compress a frame";
+        let start = out.len();
+        let bound = zstd_safe::compress_bound(content.len());
+        reserve(out, bound)?;
+        if let Some(base) = self.base {
+            self.context
+                .ref_prefix(base)
+                .map_err(|code| SigmaError::codec(COMPRESS, code))?;
+        }
+        let mut tail = Cursor::new(&mut *out);
+        tail.set_position(start as u64);
+        let written = self
+            .context
+            .compress2(&mut tail, content)
+            .map_err(|code| SigmaError::codec(COMPRESS, code))?;
+        if !self.plain_only && written >= stored_frame_bytes(content.len()) {
+            out.truncate(start);
+            return Ok(Encoded::Stored);
+        }
+        let check = match out.last_chunk::<4>() {
+            Some(check) => u32::from_le_bytes(*check),
+            None => 0,
+        };
+        Ok(Encoded::Written { check })
+    }
+
+    /// Appends the plain frame if it is at most `bytes_max` long; gives the check of the content.
+    /// Stops as soon as that is exceeded.
+    fn encode_below(
+        &mut self,
+        bytes_max: usize,
+        content: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Option<u32>, SigmaError> {
+        let start = out.len();
+        reserve(out, bytes_max)?;
+        out.resize(start + bytes_max, 0);
+        let room = out.get_mut(start..).unwrap_or_default();
+        let written = self.context.compress2(room, content);
+        out.truncate(start + written.unwrap_or(0));
+        // The only failure is that the room does not suffice.
+        Ok(match written {
+            Ok(_) => out
+                .last_chunk::<4>()
+                .map(|check| u32::from_le_bytes(*check)),
+            Err(_) => None,
+        })
+    }
+
+    /// Appends the transformed frame, unless the whole content does not keep what its sample
+    /// promised; then both forms are made and the shorter one is kept. The shares are those of the
+    /// sample: bytes made per byte, plain and transformed.
+    #[expect(clippy::cast_precision_loss, reason = "lengths below 2^52")]
+    fn encode_transformed(
+        &mut self,
+        transform: Transform,
+        [plain_share, own_share]: [f64; 2],
+        content: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Encoded, SigmaError> {
+        let Some(trial) = &mut self.trial else {
+            return self.encode_plain(content, out);
+        };
+        let mut payload = Vec::new();
+        reserve(&mut payload, content.len())?;
+        let suits = transform.encode(content, &mut trial.streams, &mut payload)?;
+        let legal = payload.len() <= content.len()
+            && content.len() as u64 / FORMAT_RATIO_MAX <= payload.len() as u64;
+        if !suits || !legal {
+            return self.encode_plain(content, out);
+        }
+        let share = payload.len() as f64 / content.len() as f64;
+        // Far less than the sample promised means repetition over a distance that the sample does
+        // not show; plain zstd may find more of it than templates. Planes keep all repetition.
+        let kept = share < KEPT_MAX * plain_share
+            && (matches!(transform, Transform::Planes(_))
+                || share > KEPT_MIN * own_share
+                || (self.trusts_sample && own_share < CLEAR_WIN_MAX * plain_share));
+        if !kept && let Some(check) = self.encode_below(payload.len() + 16, content, out)? {
+            return Ok(Encoded::Written { check });
+        }
+        reserve(out, payload.len() + 32)?;
+        let check = check32(content);
+        write_transformed_frame(transform.tag(), content.len(), &payload, check, out);
+        Ok(Encoded::Written { check })
+    }
+
+    /// Appends the frame of `content`, stored if that is shortest; gives its check.
+    pub(crate) fn encode_any(
+        &mut self,
+        content: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<u32, SigmaError> {
+        match self.encode(content, out)? {
+            Encoded::Written { check } => Ok(check),
+            Encoded::Stored => {
+                reserve(out, stored_frame_bytes(content.len()))?;
+                let check = check32(content);
+                write_stored_frame(content, check, out);
+                Ok(check)
+            }
+        }
+    }
+}
+
+/// Reserves room behind what is there.
+pub(crate) fn reserve(out: &mut Vec<u8>, bytes: usize) -> Result<(), SigmaError> {
+    out.try_reserve(bytes)
+        .map_err(|_| SigmaError::AllocationFailed {
+            what: "output",
+            bytes: bytes as u64,
+        })
+}

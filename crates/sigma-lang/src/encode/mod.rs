@@ -1,0 +1,11 @@
+//! Content to container: whole buffers, streams, records.
+
+mod compressor;
+mod frame;
+mod record;
+mod stream;
+
+pub use compressor::{Compressor, compress};
+pub use stream::Encoder;
+
+pub(crate) use compressor::compress_frames;

@@ -1,0 +1,156 @@
+//! A container written piece by piece.
+
+use std::io::{self, Write};
+
+use super::frame::FrameEncoder;
+use crate::config::Config;
+use crate::error::SigmaError;
+use crate::frame::{Header, SeekEntry, write_end};
+
+/// Writes a container to `W` as content comes in.
+///
+/// Holds at most one frame of content and one compressed frame, plus 12 bytes per frame for the
+/// seek table. [`Write::flush`] ends the current frame, so that a reader can have everything
+/// written so far; frames that are ended early compress less. [`Encoder::finish`] must be called:
+/// without it the container has no end, and a decoder says so. Frames are compressed on the calling
+/// thread.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use sigma_lang::{Config, Decoder, Encoder};
+/// let mut encoder = Encoder::new(Vec::new(), &Config::new())?;
+/// encoder.write_all(b"one record\n")?;
+/// encoder.flush()?;
+/// encoder.write_all(b"another record\n")?;
+/// let packed = encoder.finish()?;
+///
+/// let mut text = String::new();
+/// Decoder::new(packed.as_slice()).read_to_string(&mut text)?;
+/// assert_eq!(text, "one record\nanother record\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Encoder<W: Write> {
+    inner: W,
+    encoder: FrameEncoder<'static>,
+    header: Header,
+    header_bytes: usize,
+    frame_bytes: usize,
+    content: Vec<u8>,
+    packed: Vec<u8>,
+    entries: Vec<SeekEntry>,
+    failed: bool,
+}
+
+impl<W: Write> Encoder<W> {
+    /// Starts a container. Nothing is written before the first frame is complete.
+    ///
+    /// # Errors
+    /// [`SigmaError::InvalidConfig`] for a setting out of range; [`SigmaError::AllocationFailed`].
+    pub fn new(inner: W, config: &Config) -> Result<Encoder<W>, SigmaError> {
+        config.validate()?;
+        let header = Header {
+            dictionary: config
+                .dictionary
+                .as_ref()
+                .map(|dictionary| dictionary.hash()),
+            seek_table: true,
+            ..Header::default()
+        };
+        Ok(Encoder {
+            inner,
+            encoder: FrameEncoder::new(config, None)?,
+            header,
+            header_bytes: 0,
+            frame_bytes: config.frame_bytes,
+            content: Vec::new(),
+            packed: Vec::new(),
+            entries: Vec::new(),
+            failed: false,
+        })
+    }
+
+    /// The writer underneath.
+    pub fn get_ref(&self) -> &W {
+        &self.inner
+    }
+
+    /// Ends the container, flushes the writer and gives it back.
+    ///
+    /// # Errors
+    /// [`SigmaError::Io`] if the writer fails; [`SigmaError::StreamFailed`] if it failed before.
+    pub fn finish(mut self) -> Result<W, SigmaError> {
+        self.guard("finish a container")?;
+        self.end_frame()?;
+        self.packed.clear();
+        self.start();
+        write_end(self.header_bytes, &self.entries, &mut self.packed)?;
+        self.emit()?;
+        self.inner.flush().map_err(write_failed)?;
+        Ok(self.inner)
+    }
+
+    /// Puts the header into `packed` if nothing was written yet.
+    fn start(&mut self) {
+        if self.header_bytes == 0 {
+            self.header.write(&mut self.packed);
+            self.header_bytes = self.packed.len();
+        }
+    }
+
+    /// Compresses and writes what is held, if anything.
+    fn end_frame(&mut self) -> Result<(), SigmaError> {
+        if self.content.is_empty() {
+            return Ok(());
+        }
+        self.packed.clear();
+        self.failed = true;
+        self.start();
+        let frame_start = self.packed.len();
+        let check = self.encoder.encode_any(&self.content, &mut self.packed)?;
+        let frame_bytes = self.packed.len() - frame_start;
+        self.entries
+            .push(SeekEntry::new(frame_bytes, self.content.len(), check));
+        self.content.clear();
+        self.emit()?;
+        self.failed = false;
+        Ok(())
+    }
+
+    fn emit(&mut self) -> Result<(), SigmaError> {
+        self.inner.write_all(&self.packed).map_err(write_failed)
+    }
+
+    fn guard(&self, operation: &'static str) -> Result<(), SigmaError> {
+        if self.failed {
+            return Err(SigmaError::StreamFailed { operation });
+        }
+        Ok(())
+    }
+}
+
+impl<W: Write> Write for Encoder<W> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.guard("write content")?;
+        if self.content.len() >= self.frame_bytes {
+            self.end_frame()?;
+        }
+        let room = self.frame_bytes - self.content.len();
+        let (taken, _) = data.split_at_checked(room).unwrap_or((data, &[]));
+        self.content.extend_from_slice(taken);
+        Ok(taken.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.guard("flush content")?;
+        self.end_frame()?;
+        self.inner.flush()
+    }
+}
+
+fn write_failed(source: io::Error) -> SigmaError {
+    SigmaError::Io {
+        operation: "write a container",
+        source,
+    }
+}

@@ -1,0 +1,64 @@
+//! Checksummed, seekable compression of agent data on top of zstd.
+//!
+//! | task | entry |
+//! |---|---|
+//! | a buffer | [`compress`], [`decompress`]; many: [`Compressor`], [`Decompressor`] |
+//! | a stream | [`Encoder`], [`Decoder`] |
+//! | a part of a large content | [`Reader`] |
+//! | small values that the caller delimits | [`Compressor::compress_record_into`] |
+//! | small values alike | [`Dictionary`], [`DictionaryRegistry`] |
+//! | data that repeats earlier data | [`compress_with_base`], [`decompress_with_base`] |
+//! | which earlier data new data repeats | [`BaseFinder`] |
+//! | what is in a container | [`inspect`] |
+//!
+//! The bytes are specified in `docs/formats/sigma-lang.md`. A container is a valid zstd file unless
+//! it holds stored (incompressible) or transformed frames; [`Config::plain_frames_only`] rules both
+//! out. Bytes
+//! from outside are checked against [`Limits`] before memory is allocated, and every content is
+//! checked against a 32-bit checksum.
+//!
+//! ```
+//! use sigma_lang::{Config, Level, Limits};
+//! let data = b"{\"role\":\"user\",\"text\":\"hello\"}\n".repeat(100);
+//! let packed = sigma_lang::compress(&data, &Config::new().level(Level::High))?;
+//! assert_eq!(sigma_lang::decompress(&packed, &Limits::default())?, data);
+//! # Ok::<(), sigma_lang::SigmaError>(())
+//! ```
+
+#![forbid(unsafe_code)]
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
+
+mod base;
+mod config;
+mod decode;
+mod detect;
+mod dictionary;
+mod encode;
+mod error;
+mod frame;
+mod level;
+mod limits;
+mod parallel;
+mod record;
+mod transform;
+
+pub use base::{BaseFinder, BaseFinderConfig, BaseMatch, compress_with_base, decompress_with_base};
+pub use config::Config;
+pub use decode::{
+    Decoder, Decompressor, FrameInspection, FrameTag, Inspection, Reader, decompress, inspect,
+    reference,
+};
+pub use dictionary::{Dictionary, DictionaryRegistry};
+pub use encode::{Compressor, Encoder, compress};
+pub use error::SigmaError;
+pub use level::Level;
+pub use limits::Limits;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,145 @@
+//! Transforms: chosen where they pay, exact on anything, refused when damaged.
+
+use proptest::prelude::*;
+use sigma_lang::{Config, FrameTag, Level, Limits, SigmaError, compress, inspect};
+
+mod data;
+mod decoders;
+
+use decoders::DECODERS;
+
+fn tag_of(content: &[u8]) -> FrameTag {
+    inspect(&compress(content, &Config::new()).unwrap())
+        .unwrap()
+        .frames[0]
+        .tag
+}
+
+#[test]
+fn each_kind_of_content_gets_its_transform() {
+    let length = 60_000;
+    assert_eq!(tag_of(&data::log(length)), FrameTag::Templates);
+    assert_eq!(tag_of(&data::table(length)), FrameTag::Templates);
+    assert_eq!(tag_of(&data::json_lines(length)), FrameTag::Templates);
+    for width in [2, 4, 8] {
+        assert_eq!(
+            tag_of(&data::floats(length, width)),
+            FrameTag::Planes,
+            "{width}"
+        );
+        assert_eq!(
+            tag_of(&data::walk(length, width)),
+            FrameTag::Planes,
+            "{width}"
+        );
+    }
+    assert_eq!(tag_of(&data::noise(length, 1)), FrameTag::Stored);
+}
+
+#[test]
+fn transforms_pay_and_can_be_turned_off() {
+    for content in [
+        data::log(60_000),
+        data::table(60_000),
+        data::floats(60_000, 2),
+    ] {
+        let with = compress(&content, &Config::new()).unwrap();
+        let without = compress(&content, &Config::new().transforms(false)).unwrap();
+        assert!(
+            with.len() * 100 < without.len() * 97,
+            "{} {}",
+            with.len(),
+            without.len()
+        );
+        assert!(inspect(&without).unwrap().stock_zstd_readable());
+        let plain = compress(&content, &Config::new().plain_frames_only(true)).unwrap();
+        assert!(inspect(&plain).unwrap().stock_zstd_readable());
+    }
+}
+
+/// Structured content, changed at some places, so that it nearly fits a transform.
+fn nearly(length_max: usize) -> impl Strategy<Value = Vec<u8>> {
+    let changes = proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..12);
+    (data::structured(length_max), changes).prop_map(|(mut content, changes)| {
+        for (index, byte) in changes {
+            if !content.is_empty() {
+                let index = index.index(content.len());
+                content[index] = byte;
+            }
+        }
+        content
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn every_decoder_gives_the_content(
+        content in nearly(30_000),
+        frame_bytes in 2048usize..40_000,
+        level in prop_oneof![Just(Level::Fast), Just(Level::Balanced), Just(Level::High)],
+    ) {
+        let config = Config::new().frame_bytes(frame_bytes).level(level);
+        let packed = compress(&content, &config).unwrap();
+        for (name, decode) in DECODERS {
+            let out = decode(&packed, &Limits::default()).unwrap();
+            prop_assert!(out == content, "{name}");
+        }
+        if let Some(below) = (content.len() as u64).checked_sub(1) {
+            let short = Limits::default().output_bytes_max(below);
+            for (name, decode) in DECODERS {
+                let result = decode(&packed, &short);
+                let limited = matches!(result, Err(SigmaError::LimitExceeded { .. }));
+                prop_assert!(limited, "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn damage_is_an_error_or_harmless() {
+    let samples = [
+        data::log(4_000),
+        data::table(4_000),
+        data::json_lines(60_000),
+        data::floats(4_001, 2),
+        data::walk(4_003, 4),
+        data::tokens(16_001),
+    ];
+    for content in samples {
+        let packed = compress(&content, &Config::new()).unwrap();
+        let tag = inspect(&packed).unwrap().frames[0].tag;
+        assert!(
+            !matches!(tag, FrameTag::Plain | FrameTag::Stored),
+            "{tag:?}"
+        );
+        let step = 1 + packed.len() / 2_000;
+        for position in (0..packed.len()).step_by(step) {
+            for value in [packed[position] ^ 1, packed[position] ^ 0x80, 0] {
+                let mut bytes = packed.clone();
+                bytes[position] = value;
+                let mut twin = None;
+                for (name, decode) in &DECODERS[..2] {
+                    let result = decode(&bytes, &Limits::default());
+                    if let Ok(out) = &result {
+                        assert!(
+                            *out == content,
+                            "{tag:?} byte {position}: {name}: other bytes"
+                        );
+                    }
+                    let agreed = *twin.get_or_insert(result.is_ok());
+                    assert_eq!(result.is_ok(), agreed, "{tag:?} byte {position}: {name}");
+                }
+            }
+        }
+        for length in (0..packed.len()).step_by(step) {
+            for (name, decode) in &DECODERS[..4] {
+                assert!(
+                    decode(&packed[..length], &Limits::default()).is_err(),
+                    "{name} {length}"
+                );
+            }
+        }
+    }
+}
