@@ -1,0 +1,19 @@
+//! Where the newest record of every key lies.
+//!
+//! Plain keys are in [`Shard`]s: a 32-bit hash and a 64-bit [`Word`] per key, 12 bytes, and no
+//! key; whoever looks one up reads the record a candidate points to and compares. [`Table`] is the
+//! plain form, ordinary hash maps that hold the keys themselves: it serves the few RSUs, and tests
+//! hold the shards to it.
+//!
+//! Everything here changes under the log's lock only, so whoever holds that sees it standing still.
+
+mod files;
+mod places;
+mod shard;
+mod table;
+mod word;
+
+pub(crate) use files::{FileTable, Files};
+pub(crate) use places::{Candidate, Change, Index};
+pub(crate) use table::Entry;
+pub(crate) use word::{SLOTS_MAX, Word};

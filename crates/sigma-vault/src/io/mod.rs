@@ -1,0 +1,18 @@
+//! The one door to the disk: everything the vault reads or writes goes through [`Storage`].
+//!
+//! | implementation | for |
+//! |---|---|
+//! | [`FileStorage`] | a directory of a real file system |
+//! | [`MemoryStorage`] | tests and throw-away vaults; nothing survives the process |
+//! | [`SimulatedStorage`] | crash tests: seeded power cuts, lost writes, full disks, flipped bits |
+
+mod file;
+mod memory;
+mod simulated;
+mod storage;
+
+pub use file::FileStorage;
+pub use memory::MemoryStorage;
+pub use simulated::{DiskError, Faults, SimulatedStorage};
+pub use storage::{Locked, Storage, StorageFile, StorageLock};
+pub(crate) use storage::{read_exact_at, write_all_at};

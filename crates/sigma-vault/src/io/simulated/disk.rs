@@ -1,0 +1,199 @@
+//! State of the simulated disk: files with durable and volatile contents, names likewise.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use super::rng::Rng;
+use crate::io::memory::{copy_in, to_usize};
+
+/// An error that the simulated disk returns on request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskError {
+    /// No space left on the device; a prefix of a write may have landed.
+    Full,
+    /// Input/output error.
+    Failed,
+}
+
+impl DiskError {
+    pub(super) fn to_io(self) -> io::Error {
+        match self {
+            Self::Full => io::ErrorKind::StorageFull.into(),
+            Self::Failed => io::Error::other("simulated input/output error"),
+        }
+    }
+}
+
+/// What goes wrong, and when. Calls are counted from 0 since the storage was made, reads included.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Faults {
+    /// The power goes at this call: a write may land in part, every later call fails until
+    /// [`power_cut`](super::SimulatedStorage::power_cut).
+    pub kill_at_call: Option<u64>,
+    /// This call fails once with the given error.
+    pub error_at_call: Option<(u64, DiskError)>,
+    /// Writes that would bring the files above this many bytes in all fail with
+    /// [`DiskError::Full`].
+    pub capacity_bytes: Option<u64>,
+    /// Reads and writes move a random part of what was asked, as POSIX permits.
+    pub short_transfers: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Change {
+    Write { offset: u64, data: Vec<u8> },
+    Truncate { bytes: u64 },
+}
+
+impl Change {
+    pub(super) fn apply(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Write { offset, data } => copy_in(bytes, *offset, data),
+            Self::Truncate { bytes: len } => bytes.resize(to_usize(*len), 0),
+        }
+    }
+}
+
+/// A file: what is certain to survive, what is visible now, and the changes between.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Node {
+    pub(super) durable: Vec<u8>,
+    pub(super) visible: Vec<u8>,
+    pub(super) pending: Vec<Change>,
+    /// After a failed sync later ones succeed without effect, as Linux drops the dirty pages.
+    pub(super) sync_failed: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum NameChange {
+    Link {
+        name: String,
+        node: u64,
+    },
+    Rename {
+        source: String,
+        target: String,
+        node: u64,
+    },
+    Unlink {
+        name: String,
+    },
+}
+
+impl NameChange {
+    pub(super) fn apply(&self, names: &mut BTreeMap<String, u64>) {
+        match self {
+            Self::Link { name, node } => {
+                names.insert(name.clone(), *node);
+            }
+            Self::Rename {
+                source,
+                target,
+                node,
+            } => {
+                if names.get(source) == Some(node) {
+                    names.remove(source);
+                }
+                names.insert(target.clone(), *node);
+            }
+            Self::Unlink { name } => {
+                names.remove(name);
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Disk {
+    pub(super) rng: Rng,
+    pub(super) faults: Faults,
+    pub(super) calls: u64,
+    pub(super) powered: bool,
+    /// Raised by every restart, so that handles from before it stop working.
+    pub(super) boot: u64,
+    pub(super) nodes: BTreeMap<u64, Node>,
+    pub(super) next_node: u64,
+    pub(super) names: BTreeMap<String, u64>,
+    pub(super) durable_names: BTreeMap<String, u64>,
+    pub(super) pending_names: Vec<NameChange>,
+    pub(super) locks: BTreeSet<String>,
+}
+
+/// What [`Disk::enter`] decided for a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Proceed,
+    /// A part may take effect, then the error is returned.
+    Fail(DiskError),
+    /// A part may take effect, then the power goes.
+    Die,
+}
+
+impl Disk {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            rng: Rng(seed),
+            faults: Faults::default(),
+            calls: 0,
+            powered: true,
+            boot: 0,
+            nodes: BTreeMap::new(),
+            next_node: 1,
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            pending_names: Vec::new(),
+            locks: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn power_is_off() -> io::Error {
+        io::Error::other("simulated power loss")
+    }
+
+    /// Counts a call of a handle made at `boot` and says how it ends.
+    pub(super) fn enter(&mut self, boot: u64) -> io::Result<Verdict> {
+        if !self.powered || boot != self.boot {
+            return Err(Self::power_is_off());
+        }
+        let call = self.calls;
+        self.calls += 1;
+        if self.faults.kill_at_call == Some(call) {
+            self.powered = false;
+            return Ok(Verdict::Die);
+        }
+        match self.faults.error_at_call {
+            Some((at, error)) if at == call => Ok(Verdict::Fail(error)),
+            _ => Ok(Verdict::Proceed),
+        }
+    }
+
+    /// As [`enter`](Self::enter), for calls that take effect wholly or not at all.
+    pub(super) fn enter_whole(&mut self, boot: u64) -> io::Result<()> {
+        match self.enter(boot)? {
+            Verdict::Proceed => Ok(()),
+            Verdict::Fail(error) => Err(error.to_io()),
+            Verdict::Die => Err(Self::power_is_off()),
+        }
+    }
+
+    pub(super) fn rename_to(&mut self, change: NameChange) {
+        change.apply(&mut self.names);
+        self.pending_names.push(change);
+    }
+
+    pub(super) fn used_bytes(&self) -> u64 {
+        self.names
+            .values()
+            .filter_map(|node| self.nodes.get(node))
+            .map(|node| node.visible.len() as u64)
+            .sum()
+    }
+
+    pub(super) fn change(&mut self, node: u64, change: Change) {
+        if let Some(node) = self.nodes.get_mut(&node) {
+            change.apply(&mut node.visible);
+            node.pending.push(change);
+        }
+    }
+}

@@ -1,0 +1,477 @@
+//! The frame of one record; `docs/formats/sigma-vault.md` has the field table.
+
+#![deny(clippy::indexing_slicing, clippy::unwrap_used)]
+
+use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
+
+use crate::codec::Fields;
+
+pub(crate) const RECORD_MAGIC: u32 = u32::from_le_bytes(*b"SVr1");
+pub(crate) const RECORD_HEADER_BYTES: usize = 56;
+/// Where the part of the header begins that its check covers.
+const CHECKED_AT: usize = 8;
+/// Records start at multiples of this many bytes.
+pub(crate) const UNIT_BYTES: u64 = 8;
+
+/// The value is in sigma-lang's record form.
+pub(crate) const FLAG_COMPRESSED: u8 = 1;
+/// The next record belongs to the same batch.
+pub(crate) const FLAG_BATCH_MORE: u8 = 2;
+const FLAGS_KNOWN: u8 = FLAG_COMPRESSED | FLAG_BATCH_MORE;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Put,
+    Delete,
+}
+
+/// Key spaces: the same key in two of them names two things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Space {
+    /// Keys of `put`.
+    Plain,
+    /// Identifiers of RSUs: everything but the KV state.
+    Rsu,
+    /// KV states of RSUs.
+    RsuKv,
+}
+
+impl Space {
+    fn from_bits(bits: u8) -> Option<Self> {
+        match bits {
+            0 => Some(Self::Plain),
+            1 => Some(Self::Rsu),
+            2 => Some(Self::RsuKv),
+            _ => None,
+        }
+    }
+}
+
+/// Where a record lies; every checksum is bound to it, so that a misplaced record is no record.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) vault_id: u64,
+    pub(crate) segment: u64,
+    pub(crate) offset: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) sequence: u64,
+    pub(crate) value_check: u64,
+    pub(crate) key_hash: u32,
+    /// Of the record before this one in the segment, so that its loss can be attributed.
+    pub(crate) prev_key_hash: u32,
+    /// Length of that record in units; 0 for the first.
+    pub(crate) prev_units: u32,
+    /// How far back from this record the part of the segment lies that was not known to be
+    /// durable when it was written.
+    pub(crate) unsynced_units: u32,
+    pub(crate) stored_bytes: u32,
+    pub(crate) raw_bytes: u32,
+    pub(crate) key_bytes: u16,
+    pub(crate) kind: Kind,
+    pub(crate) space: Space,
+    pub(crate) flags: u8,
+}
+
+/// Why bytes are not a record header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeaderFault {
+    /// Magic or checksum does not match: not a record, or a damaged one.
+    Damaged,
+    /// A sound header of a kind that this version does not know.
+    Unknown { what: &'static str, found: u32 },
+}
+
+impl Header {
+    /// The whole record's length in bytes, padding included.
+    pub(crate) fn record_bytes(&self) -> u64 {
+        record_bytes(usize::from(self.key_bytes), u64::from(self.stored_bytes))
+    }
+
+    /// The length of value and padding, which `value_check` covers.
+    pub(crate) fn value_region_bytes(&self) -> u64 {
+        self.record_bytes() - RECORD_HEADER_BYTES as u64 - u64::from(self.key_bytes)
+    }
+
+    pub(crate) fn batch_goes_on(&self) -> bool {
+        self.flags & FLAG_BATCH_MORE != 0
+    }
+
+    pub(crate) fn compressed(&self) -> bool {
+        self.flags & FLAG_COMPRESSED != 0
+    }
+
+    pub(crate) fn encode(&self, place: Place) -> [u8; RECORD_HEADER_BYTES] {
+        let [k0, k1] = self.key_bytes.to_le_bytes();
+        let last = [
+            k0,
+            k1,
+            self.kind_bits() | (self.space as u8) << 4,
+            self.flags,
+        ];
+        let fields: [&[u8]; 10] = [
+            &self.sequence.to_le_bytes(),
+            &self.value_check.to_le_bytes(),
+            &self.key_hash.to_le_bytes(),
+            &self.prev_key_hash.to_le_bytes(),
+            &self.prev_units.to_le_bytes(),
+            &self.unsynced_units.to_le_bytes(),
+            &self.stored_bytes.to_le_bytes(),
+            &self.raw_bytes.to_le_bytes(),
+            &[0; 4],
+            &last,
+        ];
+        let mut header = [0; RECORD_HEADER_BYTES];
+        let (start, rest) = header.split_at_mut(CHECKED_AT);
+        fill(rest, &fields);
+        let check = header_check(place, rest).to_le_bytes();
+        fill(start, &[&RECORD_MAGIC.to_le_bytes(), &check]);
+        header
+    }
+
+    fn kind_bits(&self) -> u8 {
+        match self.kind {
+            Kind::Put => 1,
+            Kind::Delete => 2,
+        }
+    }
+
+    pub(crate) fn decode(
+        bytes: &[u8; RECORD_HEADER_BYTES],
+        place: Place,
+    ) -> Result<Self, HeaderFault> {
+        let mut fields = Fields::new(bytes);
+        let parsed = Self::fields(&mut fields, bytes, place).ok_or(HeaderFault::Damaged)?;
+        let (mut header, reserved, kind, flags) = parsed;
+        if reserved != 0 {
+            return Err(HeaderFault::Unknown {
+                what: "record field",
+                found: reserved,
+            });
+        }
+        header.kind = match kind & 0x0f {
+            1 => Kind::Put,
+            2 => Kind::Delete,
+            other => {
+                return Err(HeaderFault::Unknown {
+                    what: "record kind",
+                    found: other.into(),
+                });
+            }
+        };
+        let space = kind >> 4;
+        header.space = Space::from_bits(space).ok_or(HeaderFault::Unknown {
+            what: "key space",
+            found: space.into(),
+        })?;
+        if flags & !FLAGS_KNOWN != 0 {
+            return Err(HeaderFault::Unknown {
+                what: "record flags",
+                found: flags.into(),
+            });
+        }
+        Ok(header)
+    }
+
+    /// The fields in file order once magic and checksum hold; kind and space are still bits.
+    fn fields(fields: &mut Fields<'_>, bytes: &[u8], place: Place) -> Option<(Self, u32, u8, u8)> {
+        if fields.u32()? != RECORD_MAGIC {
+            return None;
+        }
+        if fields.u32()? != header_check(place, bytes.get(8..)?) {
+            return None;
+        }
+        let mut header = Self {
+            sequence: fields.u64()?,
+            value_check: fields.u64()?,
+            key_hash: fields.u32()?,
+            prev_key_hash: fields.u32()?,
+            prev_units: fields.u32()?,
+            unsynced_units: fields.u32()?,
+            stored_bytes: fields.u32()?,
+            raw_bytes: fields.u32()?,
+            key_bytes: 0,
+            kind: Kind::Put,
+            space: Space::Plain,
+            flags: 0,
+        };
+        let reserved = fields.u32()?;
+        header.key_bytes = fields.u16()?;
+        let kind = fields.u8()?;
+        header.flags = fields.u8()?;
+        Some((header, reserved, kind, header.flags))
+    }
+}
+
+/// The length in bytes of a record with these parts.
+pub(crate) fn record_bytes(key_bytes: usize, stored_bytes: u64) -> u64 {
+    (RECORD_HEADER_BYTES as u64 + key_bytes as u64 + stored_bytes).next_multiple_of(UNIT_BYTES)
+}
+
+/// Writes the parts one behind the other.
+fn fill(mut target: &mut [u8], parts: &[&[u8]]) {
+    for part in parts {
+        let Some((head, tail)) = target.split_at_mut_checked(part.len()) else {
+            return;
+        };
+        head.copy_from_slice(part);
+        target = tail;
+    }
+}
+
+fn header_check(place: Place, rest: &[u8]) -> u32 {
+    let mut bytes = [0; 16 + RECORD_HEADER_BYTES - CHECKED_AT];
+    let (segment, offset) = (place.segment.to_le_bytes(), place.offset.to_le_bytes());
+    fill(&mut bytes, &[&segment, &offset, rest]);
+    low_half(xxh3_64_with_seed(&bytes, place.vault_id))
+}
+
+/// The hash by which a key is checked and its loss attributed.
+pub(crate) fn key_hash(vault_id: u64, space: Space, key: &[u8]) -> u32 {
+    low_half(key_hash_whole(vault_id, space, key))
+}
+
+/// All 64 bits of the hash of which records hold 32.
+pub(crate) fn key_hash_whole(vault_id: u64, space: Space, key: &[u8]) -> u64 {
+    xxh3_64_with_seed(key, vault_id ^ (space as u64 + 1))
+}
+
+/// A running checksum over value and padding.
+pub(crate) fn value_hasher(vault_id: u64) -> Xxh3 {
+    Xxh3::with_seed(vault_id)
+}
+
+fn low_half(hash: u64) -> u32 {
+    let [a, b, c, d, ..] = hash.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
+
+/// The parts of a whole, verified record.
+#[derive(Debug)]
+pub(crate) struct Parts<'a> {
+    pub(crate) header: Header,
+    pub(crate) key: &'a [u8],
+    pub(crate) stored: &'a [u8],
+}
+
+/// Verifies every checksum of the record in `bytes`; the error says which one failed.
+pub(crate) fn open_record(bytes: &[u8], place: Place) -> Result<Parts<'_>, &'static str> {
+    let mut fields = Fields::new(bytes);
+    let head = fields
+        .bytes(RECORD_HEADER_BYTES)
+        .and_then(<[u8]>::first_chunk::<RECORD_HEADER_BYTES>)
+        .ok_or("record is shorter than its header")?;
+    let header =
+        Header::decode(head, place).map_err(|_| "record header checksum does not match")?;
+    if header.record_bytes() != bytes.len() as u64 {
+        return Err("record length does not match the index");
+    }
+    let key = fields
+        .bytes(header.key_bytes.into())
+        .ok_or("record is shorter than its key")?;
+    if key_hash(place.vault_id, header.space, key) != header.key_hash {
+        return Err("key checksum does not match");
+    }
+    let region = fields.bytes(fields.remaining()).unwrap_or_default();
+    if xxh3_64_with_seed(region, place.vault_id) != header.value_check {
+        return Err("value checksum does not match");
+    }
+    let stored = usize::try_from(header.stored_bytes)
+        .ok()
+        .and_then(|count| region.get(..count))
+        .ok_or("record is shorter than its value")?;
+    Ok(Parts {
+        header,
+        key,
+        stored,
+    })
+}
+
+/// Everything about a record to be written that does not depend on where it goes.
+#[derive(Debug)]
+pub(crate) struct Draft<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) space: Space,
+    pub(crate) key: &'a [u8],
+    pub(crate) stored: &'a [u8],
+    pub(crate) raw_bytes: u32,
+    pub(crate) flags: u8,
+    pub(crate) checks: Checks,
+}
+
+/// What a record holds about its key and value; wants no lock to be worked out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Checks {
+    key_hash: u32,
+    value_check: u64,
+}
+
+impl Checks {
+    pub(crate) fn new(vault_id: u64, space: Space, key: &[u8], stored: &[u8]) -> Self {
+        let used = (RECORD_HEADER_BYTES + key.len() + stored.len()) as u64;
+        let padding = usize::try_from(used.next_multiple_of(UNIT_BYTES) - used).unwrap_or(0);
+        let value_check = if padding == 0 {
+            xxh3_64_with_seed(stored, vault_id)
+        } else {
+            let mut hasher = value_hasher(vault_id);
+            hasher.update(stored);
+            hasher.update(PADDING.get(..padding).unwrap_or_default());
+            hasher.digest()
+        };
+        Self {
+            key_hash: key_hash(vault_id, space, key),
+            value_check,
+        }
+    }
+}
+
+const PADDING: [u8; 8] = [0; 8];
+
+/// The writer's position, as far as a record holds it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Links {
+    pub(crate) sequence: u64,
+    pub(crate) prev_key_hash: u32,
+    pub(crate) prev_units: u32,
+    pub(crate) unsynced_units: u32,
+}
+
+/// Appends the framed record to `out` and returns its header. Lengths were checked by the caller.
+pub(crate) fn append_record(
+    out: &mut Vec<u8>,
+    draft: &Draft<'_>,
+    links: Links,
+    place: Place,
+) -> Header {
+    let key_bytes = u16::try_from(draft.key.len()).unwrap_or(u16::MAX);
+    let stored_bytes = u32::try_from(draft.stored.len()).unwrap_or(u32::MAX);
+    let total = record_bytes(draft.key.len(), draft.stored.len() as u64);
+    let used = (RECORD_HEADER_BYTES + draft.key.len() + draft.stored.len()) as u64;
+    let padding = usize::try_from(total - used).unwrap_or(0);
+    let padding = PADDING.get(..padding).unwrap_or_default();
+    let header = Header {
+        sequence: links.sequence,
+        value_check: draft.checks.value_check,
+        key_hash: draft.checks.key_hash,
+        prev_key_hash: links.prev_key_hash,
+        prev_units: links.prev_units,
+        unsynced_units: links.unsynced_units,
+        stored_bytes,
+        raw_bytes: draft.raw_bytes,
+        key_bytes,
+        kind: draft.kind,
+        space: draft.space,
+        flags: draft.flags,
+    };
+    out.extend_from_slice(&header.encode(place));
+    out.extend_from_slice(draft.key);
+    out.extend_from_slice(draft.stored);
+    out.extend_from_slice(padding);
+    header
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLACE: Place = Place {
+        vault_id: 99,
+        segment: 3,
+        offset: 4096,
+    };
+    const LINKS: Links = Links {
+        sequence: 12,
+        prev_key_hash: 7,
+        prev_units: 9,
+        unsynced_units: 11,
+    };
+
+    fn sample(value: &[u8]) -> Vec<u8> {
+        let draft = Draft {
+            kind: Kind::Put,
+            space: Space::Rsu,
+            key: b"the key",
+            stored: value,
+            raw_bytes: u32::try_from(value.len()).unwrap(),
+            flags: FLAG_BATCH_MORE,
+            checks: Checks::new(PLACE.vault_id, Space::Rsu, b"the key", value),
+        };
+        let mut out = Vec::new();
+        append_record(&mut out, &draft, LINKS, PLACE);
+        out
+    }
+
+    #[test]
+    fn round_trip_at_every_padding() {
+        for length in 0..40 {
+            let value = vec![0xa5; length];
+            let bytes = sample(&value);
+            assert_eq!(bytes.len() % 8, 0);
+            let parts = open_record(&bytes, PLACE).unwrap();
+            assert_eq!(parts.key, b"the key");
+            assert_eq!(parts.stored, value);
+            assert_eq!(parts.header.sequence, 12);
+            assert_eq!(parts.header.space, Space::Rsu);
+            assert!(parts.header.batch_goes_on());
+            assert_eq!(parts.header.record_bytes(), bytes.len() as u64);
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        let bytes = sample(b"thirteen byte");
+        for position in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[position / 8] ^= 1 << (position % 8);
+            assert!(open_record(&damaged, PLACE).is_err(), "bit {position}");
+        }
+    }
+
+    #[test]
+    fn a_record_is_valid_in_its_place_only() {
+        let bytes = sample(b"value");
+        for place in [
+            Place {
+                offset: 4104,
+                ..PLACE
+            },
+            Place {
+                segment: 4,
+                ..PLACE
+            },
+            Place {
+                vault_id: 98,
+                ..PLACE
+            },
+        ] {
+            assert!(open_record(&bytes, place).is_err());
+        }
+    }
+
+    #[test]
+    fn unknown_fields_are_told_apart_from_damage() {
+        let mut bytes = [0_u8; RECORD_HEADER_BYTES];
+        bytes.copy_from_slice(&sample(b"")[..RECORD_HEADER_BYTES]);
+        let seal = |bytes: &mut [u8; RECORD_HEADER_BYTES]| {
+            let check = header_check(PLACE, &bytes[8..]).to_le_bytes();
+            bytes[4..8].copy_from_slice(&check);
+        };
+        for (position, value, what) in [
+            (48, 1, "record field"),
+            (54, 0x0f, "record kind"),
+            (54, 0xf1, "key space"),
+            (55, 0x80, "record flags"),
+        ] {
+            let mut other = bytes;
+            other[position] = value;
+            assert_eq!(Header::decode(&other, PLACE), Err(HeaderFault::Damaged));
+            seal(&mut other);
+            match Header::decode(&other, PLACE) {
+                Err(HeaderFault::Unknown { what: found, .. }) => assert_eq!(found, what),
+                other => panic!("{what}: {other:?}"),
+            }
+        }
+    }
+}

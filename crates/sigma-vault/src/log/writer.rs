@@ -1,0 +1,292 @@
+//! The append position: framing, writing, and moving on to the next segment.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::manifest::{Manifest, Mark};
+use super::record::{
+    Checks, Draft, FLAG_BATCH_MORE, FLAG_COMPRESSED, Header, Kind, Links, Place, Space, UNIT_BYTES,
+    append_record, record_bytes,
+};
+use super::segment::{SEGMENT_HEADER_BYTES, SegmentHead, create_segment, segment_name};
+use crate::error::VaultError;
+use crate::io::{StorageFile, write_all_at};
+use crate::medium::Medium;
+use crate::options::BATCH_BYTES_MAX;
+
+/// A write that is encoded but has no place yet.
+#[derive(Debug)]
+pub(crate) struct Pending<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) space: Space,
+    pub(crate) key: &'a [u8],
+    pub(crate) stored: std::borrow::Cow<'a, [u8]>,
+    pub(crate) raw_bytes: u32,
+    pub(crate) compressed: bool,
+    pub(crate) checks: Checks,
+}
+
+/// Where a record went.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Appended {
+    pub(crate) segment: u64,
+    pub(crate) offset: u64,
+    pub(crate) bytes: u64,
+    pub(crate) header: Header,
+}
+
+/// What compaction needs to know of a segment beyond its mark.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ledger {
+    /// Every record in the segment has a higher sequence number; 0 where that is not known.
+    pub(crate) base_sequence: u64,
+    /// Bytes of removals.
+    pub(crate) tombstone_bytes: u64,
+}
+
+/// The active segment and the manifest; one lock guards both.
+#[derive(Debug)]
+pub(crate) struct Log {
+    pub(crate) manifest: Manifest,
+    pub(crate) file: Arc<dyn StorageFile>,
+    pub(crate) segment: u64,
+    /// Where the next record goes.
+    pub(crate) end: u64,
+    /// Everything in the segment below this is durable.
+    pub(crate) durable: u64,
+    pub(crate) last_sequence: u64,
+    pub(crate) last_key_hash: u32,
+    pub(crate) last_units: u32,
+    /// The active segment may not be appended to: its tail was lost.
+    pub(crate) must_roll: bool,
+    ledgers: HashMap<u64, Ledger>,
+    buffer: Vec<u8>,
+}
+
+/// A buffer larger than this is given back after use.
+const BUFFER_KEPT_BYTES: usize = 1 << 20;
+
+impl Log {
+    pub(crate) fn new(
+        manifest: Manifest,
+        file: Arc<dyn StorageFile>,
+        mark: Mark,
+        last_sequence: u64,
+        must_roll: bool,
+    ) -> Self {
+        Self {
+            manifest,
+            file,
+            segment: mark.segment,
+            end: mark.bytes,
+            durable: mark.bytes,
+            last_sequence,
+            last_key_hash: mark.last_key_hash,
+            last_units: mark.last_units,
+            must_roll,
+            ledgers: HashMap::new(),
+            buffer: Vec::new(),
+        }
+    }
+
+    pub(crate) fn with_ledgers(mut self, ledgers: HashMap<u64, Ledger>) -> Self {
+        self.ledgers = ledgers;
+        self
+    }
+
+    pub(crate) fn ledger(&self, segment: u64) -> Ledger {
+        self.ledgers.get(&segment).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn set_ledger(&mut self, segment: u64, ledger: Ledger) {
+        self.ledgers.insert(segment, ledger);
+    }
+
+    pub(crate) fn forget_ledger(&mut self, segment: u64) {
+        self.ledgers.remove(&segment);
+    }
+
+    /// Appends the writes as one batch, all or nothing. The position moves only on success;
+    /// sequence numbers are used up in any case, so that left-overs of a failed write can be told
+    /// from what is written in their place.
+    pub(crate) fn append(
+        &mut self,
+        medium: &Medium,
+        writes: &[Pending<'_>],
+    ) -> Result<Vec<Appended>, VaultError> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        let appended = self.frame(writes, &mut buffer);
+        let written = write_all_at(&*self.file, self.end, &buffer);
+        let bytes = buffer.len() as u64;
+        if buffer.capacity() <= BUFFER_KEPT_BYTES {
+            self.buffer = buffer;
+        }
+        if let Err(source) = written {
+            return Err(self.take_back(medium, bytes, source));
+        }
+        self.end += bytes;
+        let removals = appended.iter().filter(|a| a.header.kind == Kind::Delete);
+        let tombstone_bytes: u64 = removals.map(|a| a.bytes).sum();
+        if tombstone_bytes > 0 {
+            let ledger = self.ledgers.entry(self.segment).or_default();
+            ledger.tombstone_bytes += tombstone_bytes;
+        }
+        if let Some(last) = appended.last() {
+            self.last_key_hash = last.header.key_hash;
+            self.last_units = units(last.bytes);
+        }
+        Ok(appended)
+    }
+
+    fn frame(&mut self, writes: &[Pending<'_>], buffer: &mut Vec<u8>) -> Vec<Appended> {
+        let mut appended = Vec::with_capacity(writes.len());
+        let (mut prev_key_hash, mut prev_units) = (self.last_key_hash, self.last_units);
+        for (position, write) in writes.iter().enumerate() {
+            self.last_sequence += 1;
+            let offset = self.end + buffer.len() as u64;
+            let place = Place {
+                vault_id: self.manifest.vault_id,
+                segment: self.segment,
+                offset,
+            };
+            let links = Links {
+                sequence: self.last_sequence,
+                prev_key_hash,
+                prev_units,
+                unsynced_units: units(offset - self.durable),
+            };
+            let more = if position + 1 < writes.len() {
+                FLAG_BATCH_MORE
+            } else {
+                0
+            };
+            let packed = if write.compressed { FLAG_COMPRESSED } else { 0 };
+            let draft = Draft {
+                kind: write.kind,
+                space: write.space,
+                key: write.key,
+                stored: &write.stored,
+                raw_bytes: write.raw_bytes,
+                flags: more | packed,
+                checks: write.checks,
+            };
+            let header = append_record(buffer, &draft, links, place);
+            let bytes = header.record_bytes();
+            appended.push(Appended {
+                segment: self.segment,
+                offset,
+                bytes,
+                header,
+            });
+            (prev_key_hash, prev_units) = (header.key_hash, units(bytes));
+        }
+        appended
+    }
+
+    /// After a failed write: the file ends where it ended before, or the vault takes no more.
+    fn take_back(&self, medium: &Medium, bytes: u64, source: std::io::Error) -> VaultError {
+        let name = segment_name(self.segment);
+        if let Err(error) = self.file.truncate(self.end) {
+            medium.poisoned_by("take back a failed write to", &name, error);
+        }
+        medium.failed("write", &name, bytes, source)
+    }
+
+    /// Seals the active segment and begins the next one if `bytes` more would exceed the target.
+    /// Returns the new segment's file.
+    pub(crate) fn make_room(
+        &mut self,
+        medium: &Medium,
+        bytes: u64,
+        segment_bytes: u64,
+    ) -> Result<Option<Arc<dyn StorageFile>>, VaultError> {
+        let fits = self.end + bytes <= segment_bytes || self.end == SEGMENT_HEADER_BYTES;
+        if fits && !self.must_roll {
+            return Ok(None);
+        }
+        self.roll(medium).map(Some)
+    }
+
+    /// A sealed segment is durable to its end before a later one holds a single record, so only
+    /// the last segment can have a torn tail.
+    pub(crate) fn roll(&mut self, medium: &Medium) -> Result<Arc<dyn StorageFile>, VaultError> {
+        let name = segment_name(self.segment);
+        self.file
+            .sync()
+            .map_err(|source| medium.poisoned_by("sync", &name, source))?;
+        self.durable = self.end;
+        let mut manifest = self.manifest_now();
+        let segment = manifest.next_segment;
+        let head = SegmentHead {
+            vault_id: manifest.vault_id,
+            segment,
+            base_sequence: self.last_sequence,
+        };
+        let file = create_segment(medium, head)?;
+        manifest.next_segment += 1;
+        let mark = Mark {
+            segment,
+            bytes: SEGMENT_HEADER_BYTES,
+            last_sequence: self.last_sequence,
+            ..Mark::default()
+        };
+        manifest.marks.push(mark);
+        if let Err(error) = manifest.commit(medium) {
+            if medium.check_writable().is_ok() {
+                // The old manifest is in force. Best effort: an empty segment that no manifest
+                // names is removed at the next opening.
+                let _ = medium.storage.remove(&segment_name(segment));
+            }
+            return Err(error);
+        }
+        let last_sequence = self.last_sequence;
+        let mut ledgers = std::mem::take(&mut self.ledgers);
+        let ledger = Ledger {
+            base_sequence: last_sequence,
+            tombstone_bytes: 0,
+        };
+        ledgers.insert(segment, ledger);
+        *self = Self::new(manifest, Arc::clone(&file), mark, last_sequence, false)
+            .with_ledgers(ledgers);
+        Ok(file)
+    }
+
+    /// The manifest with the active segment's mark at its durable end. Call after a sync.
+    pub(crate) fn manifest_now(&self) -> Manifest {
+        let mut manifest = self.manifest.clone();
+        if let Some(active) = manifest.marks.last_mut()
+            && self.durable == self.end
+            && !self.must_roll
+        {
+            *active = Mark {
+                segment: self.segment,
+                bytes: self.end,
+                last_sequence: self.last_sequence,
+                last_key_hash: self.last_key_hash,
+                last_units: self.last_units,
+            };
+        }
+        manifest
+    }
+}
+
+/// The bytes that the writes need on disk, if that is within the limit.
+pub(crate) fn batch_bytes(writes: &[Pending<'_>]) -> Result<u64, VaultError> {
+    let bytes = writes
+        .iter()
+        .map(|write| record_bytes(write.key.len(), write.stored.len() as u64))
+        .fold(0_u64, u64::saturating_add);
+    if bytes > BATCH_BYTES_MAX {
+        return Err(VaultError::BatchTooLong {
+            bytes,
+            bytes_max: BATCH_BYTES_MAX,
+        });
+    }
+    Ok(bytes)
+}
+
+/// A length in units; segments stay far below what 32 bits of units hold.
+fn units(bytes: u64) -> u32 {
+    u32::try_from(bytes / UNIT_BYTES).unwrap_or(u32::MAX)
+}

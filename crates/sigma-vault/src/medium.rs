@@ -1,0 +1,91 @@
+//! The storage together with what its failures mean: error mapping and the poison flag.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::VaultError;
+use crate::io::Storage;
+
+#[derive(Debug)]
+pub(crate) struct Medium {
+    pub(crate) storage: Arc<dyn Storage>,
+    dir: PathBuf,
+    poison: Mutex<Option<(PathBuf, String)>>,
+}
+
+impl Medium {
+    pub(crate) fn new(storage: Arc<dyn Storage>) -> Self {
+        let dir = storage.dir();
+        Self {
+            storage,
+            dir,
+            poison: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.dir.clone()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// The error of a step whose failure leaves the state as it was.
+    pub(crate) fn failed(
+        &self,
+        operation: &'static str,
+        name: &str,
+        bytes_wanted: u64,
+        source: io::Error,
+    ) -> VaultError {
+        let file = self.path(name);
+        if matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        ) {
+            return VaultError::OutOfSpace {
+                file,
+                bytes_wanted,
+                source,
+            };
+        }
+        VaultError::Io {
+            operation,
+            file,
+            source,
+        }
+    }
+
+    /// The error of a step after whose failure the durable state is unknown: no more writes.
+    pub(crate) fn poisoned_by(
+        &self,
+        operation: &'static str,
+        name: &str,
+        source: io::Error,
+    ) -> VaultError {
+        let file = self.path(name);
+        let mut poison = self.poison.lock().unwrap_or_else(PoisonError::into_inner);
+        if poison.is_none() {
+            *poison = Some((file.clone(), format!("{operation}: {source}")));
+            tracing::error!(file = %file.display(), %source, "{operation} failed; writes refused");
+        }
+        VaultError::Io {
+            operation,
+            file,
+            source,
+        }
+    }
+
+    /// Refuses when an earlier step poisoned the vault.
+    pub(crate) fn check_writable(&self) -> Result<(), VaultError> {
+        match &*self.poison.lock().unwrap_or_else(PoisonError::into_inner) {
+            None => Ok(()),
+            Some((file, reason)) => Err(VaultError::Poisoned {
+                file: file.clone(),
+                reason: reason.clone(),
+            }),
+        }
+    }
+}

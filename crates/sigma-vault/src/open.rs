@@ -1,0 +1,549 @@
+//! Opening: lock, manifest, recovery of every segment, index.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::sync::{Arc, Mutex, RwLock};
+
+use crate::compress::Codec;
+use crate::error::VaultError;
+use crate::index::{Change, Entry, FileTable, Index, Word};
+use crate::io::{Locked, Storage, StorageFile};
+use crate::log::record::key_hash;
+use crate::log::{
+    COPY_BIT, Commit, Found, Kind, Ledger, Log, Loss, MANIFEST_NAME, Manifest, ManifestRead, Mark,
+    Recovered, SEGMENT_HEADER_BYTES, ScanError, SegmentHead, Space, create_segment,
+    parse_segment_name, read_manifest, read_segment_head, recover_active, recover_sealed,
+    segment_name,
+};
+use crate::losses::{Damage, DamageKind, Losses};
+use crate::medium::Medium;
+use crate::options::Options;
+use crate::rsu::RsuIndex;
+use crate::stats::{Counters, RecoveryReport};
+use crate::vault::Vault;
+
+/// An open file and its length in bytes.
+type FileBytes = (Arc<dyn StorageFile>, u64);
+
+const LOCK_NAME: &str = "LOCK";
+
+pub(crate) fn open(storage: Arc<dyn Storage>, options: Options) -> Result<Vault, VaultError> {
+    let medium = Medium::new(storage);
+    let lock = match medium.storage.lock(LOCK_NAME) {
+        Ok(Locked::Here(lock)) => lock,
+        Ok(Locked::Elsewhere(holder)) => {
+            return Err(VaultError::InUse {
+                dir: medium.dir(),
+                holder,
+            });
+        }
+        Err(source) => return Err(medium.failed("lock", LOCK_NAME, 0, source)),
+    };
+    let mut opening = Opening::new(&medium);
+    let manifest = opening.manifest()?;
+    let log = opening.segments(manifest)?;
+    let Opening {
+        files,
+        replay,
+        mut losses,
+        report,
+        ledgers,
+        ..
+    } = opening;
+    let log = log.with_ledgers(ledgers);
+    let files = Arc::new(files);
+    let index = Index::new(log.manifest.vault_id, &files);
+    let unsound = replay.finish(&medium, log.manifest.vault_id, &mut losses, &index)?;
+    let rsu = RsuIndex::new(options.similarity_threshold())?;
+    let codec = Codec::new(&options);
+    let vault = Vault {
+        vault_id: log.manifest.vault_id,
+        log: Mutex::new(log),
+        commit: Commit::default(),
+        index,
+        files: RwLock::new(files),
+        unsound,
+        any_losses: !losses.is_empty(),
+        losses: RwLock::new(losses),
+        codec,
+        rsu: RwLock::new(rsu),
+        counters: Counters::default(),
+        compaction: Mutex::new(HashSet::new()),
+        recovery: report,
+        options,
+        _lock: lock,
+        medium,
+    };
+    vault.rebuild_rsu_index()?;
+    Ok(vault)
+}
+
+/// A segment number above all of these.
+fn next_number(marks: &[Mark]) -> u64 {
+    let numbers = marks.iter().map(|mark| mark.segment & !COPY_BIT);
+    numbers.max().unwrap_or(0).saturating_add(1)
+}
+
+struct Opening<'a> {
+    medium: &'a Medium,
+    names: Vec<String>,
+    files: FileTable,
+    replay: Replay,
+    losses: Losses,
+    report: RecoveryReport,
+    ledgers: HashMap<u64, Ledger>,
+    /// The highest sequence number that may have been used.
+    sequence_floor: u64,
+}
+
+impl<'a> Opening<'a> {
+    fn new(medium: &'a Medium) -> Self {
+        Self {
+            medium,
+            names: Vec::new(),
+            files: FileTable::default(),
+            replay: Replay::default(),
+            losses: Losses::default(),
+            report: RecoveryReport::default(),
+            ledgers: HashMap::new(),
+            sequence_floor: 0,
+        }
+    }
+
+    fn on_disk(&self) -> Vec<u64> {
+        let mut segments: Vec<u64> = self
+            .names
+            .iter()
+            .filter_map(|name| parse_segment_name(name))
+            .collect();
+        segments.sort_unstable();
+        segments
+    }
+
+    /// The manifest in force: read, rebuilt from the segments, or that of a new vault.
+    fn manifest(&mut self) -> Result<Manifest, VaultError> {
+        let medium = self.medium;
+        self.names = medium
+            .storage
+            .list()
+            .map_err(|source| medium.failed("list", "", 0, source))?;
+        match read_manifest(medium, &self.names)? {
+            ManifestRead::Read(manifest) if !self.outdated(&manifest)? => {
+                self.remove_strays(&manifest)?;
+                Ok(manifest)
+            }
+            ManifestRead::Read(_) | ManifestRead::Damaged => self.rebuild(true),
+            ManifestRead::Absent => self.rebuild(false),
+        }
+    }
+
+    /// True when a segment holds records that the manifest does not know of: a segment gets its
+    /// first record only once the manifest names it, so the manifest is an old one. Segments that
+    /// compaction writes are the exception: without a manifest they never came into force.
+    fn outdated(&self, manifest: &Manifest) -> Result<bool, VaultError> {
+        for segment in self.on_disk() {
+            if segment < manifest.next_segment || segment & COPY_BIT != 0 {
+                continue;
+            }
+            let file = self.open_file(segment)?;
+            let Some((file, bytes)) = file else { continue };
+            let head = read_segment_head(self.medium, segment, &*file)?;
+            let ours = head.is_none_or(|head| head.vault_id == manifest.vault_id);
+            if ours && bytes > SEGMENT_HEADER_BYTES {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Removes segments that never came into force (they hold no record, or copies of records)
+    /// and those that compaction replaced (the manifest's numbers have gone past them).
+    fn remove_strays(&self, manifest: &Manifest) -> Result<(), VaultError> {
+        for segment in self.on_disk() {
+            if manifest.marks.iter().any(|mark| mark.segment == segment) {
+                continue;
+            }
+            let Some((file, bytes)) = self.open_file(segment)? else {
+                continue;
+            };
+            let head = read_segment_head(self.medium, segment, &*file)?;
+            let ours = head.is_none_or(|head| head.vault_id == manifest.vault_id);
+            let replaced = segment & COPY_BIT != 0 || segment < manifest.next_segment;
+            if bytes <= SEGMENT_HEADER_BYTES || ours && replaced {
+                // Best effort; it is looked at again at the next opening.
+                let _ = self.medium.storage.remove(&segment_name(segment));
+            }
+        }
+        Ok(())
+    }
+
+    fn rebuild(&mut self, damaged: bool) -> Result<Manifest, VaultError> {
+        let medium = self.medium;
+        let mut vault_id = None;
+        let mut marks = Vec::new();
+        let mut used = false;
+        for segment in self.on_disk() {
+            let Some((file, bytes)) = self.open_file(segment)? else {
+                continue;
+            };
+            let head = read_segment_head(medium, segment, &*file)?;
+            vault_id = vault_id.or(head.map(|head| head.vault_id));
+            used |= bytes > SEGMENT_HEADER_BYTES;
+            marks.push(Mark {
+                segment,
+                bytes,
+                ..Mark::default()
+            });
+        }
+        if !used {
+            return self.create(&marks);
+        }
+        let file = medium.path(MANIFEST_NAME);
+        let Some(vault_id) = vault_id else {
+            let reason = "the manifest and all segment heads are damaged";
+            return Err(VaultError::Corrupt {
+                file,
+                offset: 0,
+                reason,
+            });
+        };
+        let bytes = if damaged {
+            self.length_of(MANIFEST_NAME)?
+        } else {
+            0
+        };
+        let kind = DamageKind::Manifest;
+        self.report.add_damage(Damage {
+            kind,
+            file,
+            offset: 0,
+            bytes,
+            key: None,
+        });
+        self.report.manifest_rebuilt = true;
+        let next_segment = next_number(&marks);
+        // Copies first: the active segment is the last one that is none.
+        marks.sort_by_key(|mark| (mark.segment & COPY_BIT == 0, mark.segment));
+        match marks.last_mut() {
+            // How much of it was durable is known from its records only.
+            Some(active) if active.segment & COPY_BIT == 0 => active.bytes = 0,
+            // It is missing, which is reported.
+            _ => marks.push(Mark {
+                segment: next_segment - 1,
+                ..Mark::default()
+            }),
+        }
+        Ok(Manifest {
+            vault_id,
+            next_segment,
+            marks,
+        })
+    }
+
+    /// A new vault: the first segment, then the manifest that brings it into force.
+    fn create(&mut self, unused: &[Mark]) -> Result<Manifest, VaultError> {
+        let segment = next_number(unused);
+        let vault_id = self.medium.storage.random_u64();
+        create_segment(
+            self.medium,
+            SegmentHead {
+                vault_id,
+                segment,
+                base_sequence: 0,
+            },
+        )?;
+        let mark = Mark {
+            segment,
+            bytes: SEGMENT_HEADER_BYTES,
+            ..Mark::default()
+        };
+        let manifest = Manifest {
+            vault_id,
+            next_segment: segment + 1,
+            marks: vec![mark],
+        };
+        manifest.commit(self.medium)?;
+        self.remove_strays(&manifest)?;
+        Ok(manifest)
+    }
+
+    fn length_of(&self, name: &str) -> Result<u64, VaultError> {
+        match self.medium.storage.open(name).and_then(|file| file.len()) {
+            Ok(bytes) => Ok(bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(source) => Err(self.medium.failed("read", name, 0, source)),
+        }
+    }
+
+    fn open_file(&self, segment: u64) -> Result<Option<FileBytes>, VaultError> {
+        let name = segment_name(segment);
+        let opened = self.medium.storage.open(&name).and_then(|file| {
+            let bytes = file.len()?;
+            Ok((file, bytes))
+        });
+        match opened {
+            Ok(opened) => Ok(Some(opened)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(self.medium.failed("open", &name, 0, source)),
+        }
+    }
+
+    /// Recovers every segment in order and sets up the log behind the last one.
+    fn segments(&mut self, mut manifest: Manifest) -> Result<Log, VaultError> {
+        let marks = manifest.marks.clone();
+        let Some((active, sealed)) = marks.split_last() else {
+            unreachable!("a manifest names at least one segment");
+        };
+        for (position, mark) in sealed.iter().enumerate() {
+            let Some((file, bytes)) = self.sound_file(&manifest, *mark)? else {
+                continue;
+            };
+            let recovered = recover_sealed(&*file, manifest.vault_id, *mark, bytes)
+                .map_err(|error| self.scan_error(mark.segment, error))?;
+            if mark.last_sequence == 0
+                && let Some(rebuilt) = manifest.marks.get_mut(position)
+            {
+                // So that the segment, should it be lost later, is known to be as young as it is.
+                *rebuilt = recovered.mark;
+            }
+            self.take(mark.segment, file, recovered);
+        }
+        let Some((file, bytes)) = self.sound_file(&manifest, *active)? else {
+            return self.replace_active(manifest);
+        };
+        let recovered = recover_active(&*file, manifest.vault_id, *active, bytes)
+            .map_err(|error| self.scan_error(active.segment, error))?;
+        let (mark, must_roll) = (recovered.mark, recovered.tail_lost);
+        self.report.torn_tail_bytes = recovered.torn.bytes;
+        self.report.torn_tail_records = recovered.torn.records;
+        if !must_roll && (bytes > mark.bytes || mark.bytes > active.bytes) {
+            self.settle(&*file, mark, bytes)?;
+        }
+        self.take(active.segment, Arc::clone(&file), recovered);
+        if let Some(last) = manifest.marks.last_mut() {
+            *last = mark;
+        }
+        let old = Manifest {
+            marks,
+            ..manifest.clone()
+        };
+        if !must_roll && (manifest != old || self.report.manifest_rebuilt) {
+            self.note(&manifest)?;
+        }
+        Ok(Log::new(
+            manifest,
+            file,
+            mark,
+            self.sequence_floor,
+            must_roll,
+        ))
+    }
+
+    /// Cuts a torn tail and makes what is kept durable, so that it can be called so from now on.
+    fn settle(&self, file: &dyn StorageFile, mark: Mark, bytes: u64) -> Result<(), VaultError> {
+        let name = segment_name(mark.segment);
+        if bytes > mark.bytes {
+            let cut = file.truncate(mark.bytes);
+            cut.map_err(|source| self.medium.failed("truncate", &name, 0, source))?;
+        }
+        file.sync()
+            .map_err(|source| self.medium.failed("sync", &name, 0, source))
+    }
+
+    /// Writes the manifest. On a full disk the old one serves as well: it knows less, not other.
+    fn note(&self, manifest: &Manifest) -> Result<(), VaultError> {
+        match manifest.commit(self.medium) {
+            Err(VaultError::OutOfSpace { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Opens a segment and checks its head; reports a missing one.
+    fn sound_file(
+        &mut self,
+        manifest: &Manifest,
+        mark: Mark,
+    ) -> Result<Option<FileBytes>, VaultError> {
+        let file = self.medium.path(&segment_name(mark.segment));
+        let Some((handle, bytes)) = self.open_file(mark.segment)? else {
+            self.losses
+                .add_unknown(mark.last_sequence.saturating_add(1), file.clone(), 0);
+            self.sequence_floor = self.sequence_floor.max(mark.last_sequence);
+            let (kind, bytes) = (DamageKind::SegmentMissing, mark.bytes);
+            self.report.add_damage(Damage {
+                kind,
+                file,
+                offset: 0,
+                bytes,
+                key: None,
+            });
+            return Ok(None);
+        };
+        let head = read_segment_head(self.medium, mark.segment, &*handle)?;
+        if head.is_none_or(|head| head.vault_id != manifest.vault_id) {
+            let (kind, bytes) = (DamageKind::SegmentHead, SEGMENT_HEADER_BYTES);
+            self.report.add_damage(Damage {
+                kind,
+                file,
+                offset: 0,
+                bytes,
+                key: None,
+            });
+        }
+        Ok(Some((handle, bytes)))
+    }
+
+    /// The active segment is gone: what it held is unknown, and a new one takes its place.
+    fn replace_active(&mut self, mut manifest: Manifest) -> Result<Log, VaultError> {
+        let segment = manifest.next_segment;
+        let floor = self.sequence_floor;
+        let head = SegmentHead {
+            vault_id: manifest.vault_id,
+            segment,
+            base_sequence: floor,
+        };
+        let file = create_segment(self.medium, head)?;
+        let bytes = SEGMENT_HEADER_BYTES;
+        let mark = Mark {
+            segment,
+            bytes,
+            last_sequence: floor,
+            ..Mark::default()
+        };
+        manifest.next_segment += 1;
+        manifest.marks.push(mark);
+        manifest.commit(self.medium)?;
+        self.files.insert(segment, Arc::clone(&file));
+        Ok(Log::new(manifest, file, mark, floor, false))
+    }
+
+    fn take(&mut self, segment: u64, file: Arc<dyn StorageFile>, recovered: Recovered) {
+        let path = self.medium.path(&segment_name(segment));
+        self.sequence_floor = self.sequence_floor.max(recovered.sequence_floor);
+        for lost in &recovered.lost {
+            let kind = match lost.loss {
+                Loss::OfHash { key_hash, sequence } => {
+                    self.losses
+                        .add_hash(key_hash, sequence, path.clone(), lost.start);
+                    DamageKind::Record
+                }
+                Loss::Unknown { below } => {
+                    self.losses.add_unknown(below, path.clone(), lost.start);
+                    DamageKind::Records
+                }
+            };
+            let (offset, bytes) = (lost.start, lost.end - lost.start);
+            let file = path.clone();
+            self.report.add_damage(Damage {
+                kind,
+                file,
+                offset,
+                bytes,
+                key: None,
+            });
+        }
+        let oldest = recovered.records.iter().map(|found| found.header.sequence);
+        let removals = recovered.records.iter();
+        let removals = removals.filter(|found| found.header.kind == Kind::Delete);
+        let ledger = Ledger {
+            // What was lost may have been older than what is left.
+            base_sequence: match oldest.min() {
+                _ if !recovered.lost.is_empty() => 0,
+                Some(first) => first.saturating_sub(1),
+                None => recovered.sequence_floor,
+            },
+            tombstone_bytes: removals.map(|found| found.header.record_bytes()).sum(),
+        };
+        self.ledgers.insert(segment, ledger);
+        for found in recovered.records {
+            if found.intact {
+                self.report.records += 1;
+            } else {
+                self.report.add_damage(found.damage(path.clone()));
+            }
+            self.replay.add(segment, found);
+        }
+        self.files.insert(segment, file);
+    }
+
+    fn scan_error(&self, segment: u64, error: ScanError) -> VaultError {
+        let name = segment_name(segment);
+        match error {
+            ScanError::Io(source) => self.medium.failed("read", &name, 0, source),
+            ScanError::Unknown { what, found } => VaultError::UnsupportedVersion {
+                file: self.medium.path(&name),
+                what,
+                found,
+            },
+        }
+    }
+}
+
+/// The newest record of every key, removals included, whatever order records come in.
+#[derive(Default)]
+struct Replay {
+    newest: HashMap<(Space, Vec<u8>), (Kind, Entry)>,
+}
+
+impl Replay {
+    fn add(&mut self, segment: u64, found: Found) {
+        let entry = Entry {
+            segment,
+            offset: found.offset,
+            bytes: found.header.record_bytes(),
+            sequence: found.header.sequence,
+            intact: found.intact,
+        };
+        let newest = (found.header.kind, entry);
+        self.newest
+            .entry((found.header.space, found.key))
+            .and_modify(|known| {
+                if known.1.sequence < entry.sequence {
+                    *known = newest;
+                }
+            })
+            .or_insert(newest);
+    }
+
+    /// Fills the index, leaving out removals; drops losses that a newer record of the same key
+    /// makes irrelevant; returns the places of damaged values.
+    fn finish(
+        self,
+        medium: &Medium,
+        vault_id: u64,
+        losses: &mut Losses,
+        index: &Index,
+    ) -> Result<HashSet<(u64, u64)>, VaultError> {
+        let damaged = !losses.is_empty();
+        let mut unsound = HashSet::new();
+        for ((space, key), (kind, entry)) in self.newest {
+            if damaged {
+                losses.superseded(key_hash(vault_id, space, &key), entry.sequence);
+            }
+            // A removal whose (empty) value is damaged is still a removal.
+            if kind == Kind::Delete {
+                continue;
+            }
+            if !entry.intact {
+                unsound.insert((entry.segment, entry.offset));
+            }
+            if Word::new(0, entry.offset, entry.bytes).is_none() {
+                return Err(VaultError::Corrupt {
+                    file: medium.path(&segment_name(entry.segment)),
+                    offset: entry.offset,
+                    reason: "no vault writes a segment of this length",
+                });
+            }
+            let new = Some(entry);
+            index.publish(vec![if space == Space::Plain {
+                let hash = index.hash(&key);
+                let old = None;
+                Change::Plain { hash, old, new }
+            } else {
+                let key = key.into();
+                Change::Keyed { space, key, new }
+            }]);
+        }
+        Ok(unsound)
+    }
+}

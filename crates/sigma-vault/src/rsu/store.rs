@@ -1,0 +1,169 @@
+//! RSU operations of the vault.
+
+use crate::error::VaultError;
+use crate::log::{Kind, Space, segment_name};
+use crate::options::Durability;
+use crate::vault::{Vault, exclusive, shared};
+
+use super::{Rsu, Signature, codec};
+
+impl Vault {
+    /// Stores `rsu` under `id`, replacing what was there, KV state included; all or nothing.
+    ///
+    /// Cost: one signature if the unit has none, one atomic batch of two records, one insertion
+    /// into the similarity index.
+    ///
+    /// # Errors
+    /// As for [`put`](Self::put); [`VaultError::Similarity`] for a signature of another kind than
+    /// [`Signature::of_tokens`] makes.
+    pub fn put_rsu(&self, id: &[u8], rsu: &Rsu, durability: Durability) -> Result<(), VaultError> {
+        let signature = match &rsu.signature {
+            Some(signature) => signature.clone(),
+            None => Signature::of_tokens(&rsu.tokens)?,
+        };
+        let value = codec::encode(rsu, &signature);
+        let body = self.encode(Kind::Put, Space::Rsu, id, &value)?;
+        let mut writes = vec![body];
+        if let Some(kv) = &rsu.kv {
+            writes.push(self.encode(Kind::Put, Space::RsuKv, id, kv)?);
+        }
+        let sequence = {
+            // Held across the append, so that index and log agree on the last writer of an id.
+            let mut index = exclusive(&self.rsu);
+            index.check(&signature)?;
+            if rsu.kv.is_none()
+                && self
+                    .index
+                    .keyed(|table, _| table.get(Space::RsuKv, id))
+                    .is_some()
+            {
+                writes.push(self.encode(Kind::Delete, Space::RsuKv, id, &[])?);
+            }
+            let sequence = self.append(&writes)?;
+            index.insert(id, &signature, &rsu.tokens)?;
+            sequence
+        };
+        self.make_durable(sequence, durability)
+    }
+
+    /// The unit stored under `id`, KV state included, or `None`.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub fn get_rsu(&self, id: &[u8]) -> Result<Option<Rsu>, VaultError> {
+        let (files, body, kv) = self.index.keyed(|table, files| {
+            let body = table.get(Space::Rsu, id);
+            (files.clone(), body, table.get(Space::RsuKv, id))
+        });
+        self.admit(Space::Rsu, id, body.as_ref())?;
+        let Some(entry) = body else { return Ok(None) };
+        let bytes = self.read(&files, &entry, Space::Rsu, id)?;
+        let Some((mut rsu, has_kv)) = codec::decode(&bytes) else {
+            return Err(VaultError::Corrupt {
+                file: self.medium.path(&segment_name(entry.segment)),
+                offset: entry.offset,
+                reason: "value is not an rsu of a known version",
+            });
+        };
+        if has_kv {
+            self.admit(Space::RsuKv, id, kv.as_ref())?;
+            let Some(entry) = kv else {
+                return Err(VaultError::Corrupt {
+                    file: self.medium.path(&segment_name(entry.segment)),
+                    offset: entry.offset,
+                    reason: "the kv state of this rsu is missing",
+                });
+            };
+            rsu.kv = Some(self.read(&files, &entry, Space::RsuKv, id)?);
+        }
+        Ok(Some(rsu))
+    }
+
+    /// Removes the unit under `id`; returns whether it was there.
+    ///
+    /// # Errors
+    /// As for [`put`](Self::put).
+    pub fn delete_rsu(&self, id: &[u8], durability: Durability) -> Result<bool, VaultError> {
+        let body = self.encode(Kind::Delete, Space::Rsu, id, &[])?;
+        let kv = self.encode(Kind::Delete, Space::RsuKv, id, &[])?;
+        let (existed, sequence) = {
+            let mut index = exclusive(&self.rsu);
+            let existed = self
+                .index
+                .keyed(|table, _| table.get(Space::Rsu, id))
+                .is_some();
+            let sequence = self.append(&[body, kv])?;
+            index.remove(id);
+            (existed, sequence)
+        };
+        self.make_durable(sequence, durability)?;
+        Ok(existed)
+    }
+
+    /// Identifiers of all stored units, in no particular order.
+    pub fn rsu_ids(&self) -> Vec<Vec<u8>> {
+        let entries = self.index.keyed(|table, _| table.entries(Space::Rsu));
+        entries.into_iter().map(|(id, _)| id.into_vec()).collect()
+    }
+
+    /// Units whose estimated similarity to `signature` is at least `threshold`, most similar
+    /// first. A unit exactly at the option
+    /// [`similarity_threshold_min`](crate::Options::similarity_threshold_min) is found with a
+    /// probability of 0.9 or more, a more similar one with a higher one.
+    ///
+    /// Cost: a look-up per band and one comparison per candidate; reads no record.
+    ///
+    /// # Errors
+    /// [`VaultError::InvalidArgument`] for a threshold below that option or above 1;
+    /// [`VaultError::Similarity`] for a signature of another kind.
+    pub fn find_similar(
+        &self,
+        signature: &Signature,
+        threshold: f64,
+    ) -> Result<Vec<(Vec<u8>, f64)>, VaultError> {
+        shared(&self.rsu).query(signature, threshold)
+    }
+
+    /// As [`find_similar`](Self::find_similar), for the signature of these tokens.
+    ///
+    /// # Errors
+    /// As for [`find_similar`](Self::find_similar).
+    pub fn find_similar_tokens(
+        &self,
+        tokens: &[u32],
+        threshold: f64,
+    ) -> Result<Vec<(Vec<u8>, f64)>, VaultError> {
+        self.find_similar(&Signature::of_tokens(tokens)?, threshold)
+    }
+
+    /// The estimated number of different token sequences stored (standard error 0.8 %, exact for
+    /// few). Those of units replaced or removed count until the vault is opened again.
+    pub fn distinct(&self) -> f64 {
+        shared(&self.rsu).distinct()
+    }
+
+    /// Fills the similarity index from the stored units. A damaged one is left out: reading it
+    /// reports the damage.
+    pub(crate) fn rebuild_rsu_index(&self) -> Result<(), VaultError> {
+        let (entries, files) = self
+            .index
+            .keyed(|table, files| (table.entries(Space::Rsu), files.clone()));
+        for (id, entry) in entries {
+            if self.admit(Space::Rsu, &id, Some(&entry)).is_err() {
+                continue;
+            }
+            match self.read(&files, &entry, Space::Rsu, &id) {
+                Ok(bytes) => {
+                    if let Some((rsu, _)) = codec::decode(&bytes)
+                        && let Some(signature) = &rsu.signature
+                    {
+                        exclusive(&self.rsu).insert(&id, signature, &rsu.tokens)?;
+                    }
+                }
+                Err(error @ VaultError::Io { .. }) => return Err(error),
+                Err(error) => tracing::warn!(%error, "rsu left out of the similarity index"),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,427 @@
+//! The public handle: reads, writes, durability.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
+
+use crate::batch::Batch;
+use crate::compaction::Pinned;
+use crate::compress::Codec;
+use crate::error::VaultError;
+use crate::index::{Change, Entry, Files, Index, SLOTS_MAX};
+use crate::io::{FileStorage, Storage, StorageLock};
+use crate::iter::Iter;
+use crate::log::record::{Checks, UNIT_BYTES};
+use crate::log::{
+    Appended, Commit, Kind, Log, Pending, SEGMENT_HEADER_BYTES, Space, batch_bytes, segment_name,
+};
+use crate::losses::Losses;
+use crate::medium::Medium;
+use crate::options::{Durability, KEY_BYTES_MAX, Options, VALUE_BYTES_MAX};
+use crate::rsu::RsuIndex;
+use crate::stats::{Counters, RecoveryReport, Stats};
+
+/// An embedded, log-structured store of compressed, checksummed values.
+///
+/// Share it between threads by reference or [`Arc`]; every method takes `&self`. A directory is
+/// held by one `Vault` at a time. Dropping the vault is an attempt to [`close`](Self::close) it
+/// whose errors are only logged.
+///
+/// ```
+/// use sigma_vault::{Durability, Options, Vault};
+///
+/// let dir = tempfile::tempdir()?;
+/// let vault = Vault::open(dir.path(), Options::new())?;
+/// vault.put(b"context/1", b"what the agent has read", Durability::Grouped)?;
+/// vault.close()?;
+///
+/// let vault = Vault::open(dir.path(), Options::new())?;
+/// assert_eq!(vault.get(b"context/1")?.as_deref(), Some(&b"what the agent has read"[..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Vault {
+    pub(crate) medium: Medium,
+    pub(crate) options: Options,
+    pub(crate) vault_id: u64,
+    pub(crate) log: Mutex<Log>,
+    pub(crate) commit: Commit,
+    pub(crate) index: Index,
+    pub(crate) files: RwLock<Files>,
+    /// Places of values that opening found damaged.
+    pub(crate) unsound: HashSet<(u64, u64)>,
+    /// Opening found losses that could not be tied to a place.
+    pub(crate) any_losses: bool,
+    pub(crate) losses: RwLock<Losses>,
+    pub(crate) codec: Codec,
+    pub(crate) rsu: RwLock<RsuIndex>,
+    pub(crate) counters: Counters,
+    pub(crate) recovery: RecoveryReport,
+    /// Held by whoever compacts.
+    pub(crate) compaction: Mutex<Pinned>,
+    /// Released when the vault is dropped.
+    pub(crate) _lock: Box<dyn StorageLock>,
+}
+
+/// Guards, whatever another thread's panic left behind: every critical section below changes the
+/// guarded value only in steps that leave it usable.
+pub(crate) fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) fn shared<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) fn exclusive<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Vault {
+    /// Opens the vault in `dir`, creating it where absent, and recovers from whatever an earlier
+    /// crash left; [`stats`](Self::stats) says what was found.
+    ///
+    /// Cost: reads every segment once.
+    ///
+    /// # Errors
+    /// [`VaultError::InUse`] when another handle holds the directory;
+    /// [`VaultError::InvalidArgument`] for an option out of range;
+    /// [`VaultError::UnsupportedVersion`] for files of a later version; [`VaultError::Io`] when the
+    /// medium fails; [`VaultError::Corrupt`] only when the manifest and every segment head are
+    /// damaged at once.
+    pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self, VaultError> {
+        options.validate()?;
+        let dir = dir.as_ref();
+        let storage = FileStorage::open(dir).map_err(|source| VaultError::Io {
+            operation: "open directory",
+            file: dir.to_path_buf(),
+            source,
+        })?;
+        Self::open_with(Arc::new(storage), options)
+    }
+
+    /// As [`open`](Self::open), over any [`Storage`].
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn open_with(storage: Arc<dyn Storage>, options: Options) -> Result<Self, VaultError> {
+        options.validate()?;
+        crate::open::open(storage, options)
+    }
+
+    /// Stores `value` under `key`, replacing what was there.
+    ///
+    /// Cost: one compression outside any lock, one write; `durability` decides about syncs.
+    ///
+    /// # Errors
+    /// [`VaultError::KeyTooLong`], [`VaultError::ValueTooLong`]; [`VaultError::OutOfSpace`] or
+    /// [`VaultError::Io`], after which the write is not visible and will not become so;
+    /// [`VaultError::Poisoned`] after an earlier sync failed. When the sync of *this* write fails
+    /// it is visible, but whether it survives a crash is unknown.
+    pub fn put(&self, key: &[u8], value: &[u8], durability: Durability) -> Result<(), VaultError> {
+        let write = self.encode(Kind::Put, Space::Plain, key, value)?;
+        let sequence = self.append(&[write])?;
+        self.make_durable(sequence, durability)
+    }
+
+    /// The value under `key`, or `None`.
+    ///
+    /// Cost: one read of the stored record, its checksum, one decompression.
+    ///
+    /// # Errors
+    /// [`VaultError::Corrupt`] when the key's newest record is damaged: an older value is never
+    /// returned in its place; [`VaultError::Uncertain`] see there; [`VaultError::Io`].
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, VaultError> {
+        self.get_plain(key)
+    }
+
+    /// True when there is a value under `key`. Does not read the value.
+    ///
+    /// # Errors
+    /// [`VaultError::Corrupt`] or [`VaultError::Uncertain`] when damage leaves it open.
+    pub fn contains(&self, key: &[u8]) -> Result<bool, VaultError> {
+        Ok(self.find(key)?.is_some())
+    }
+
+    /// Removes `key`; returns whether it was there. Also ends the damaged state of a key.
+    ///
+    /// # Errors
+    /// As for [`put`](Self::put).
+    pub fn delete(&self, key: &[u8], durability: Durability) -> Result<bool, VaultError> {
+        let write = self.encode(Kind::Delete, Space::Plain, key, &[])?;
+        let (existed, sequence) = {
+            let mut log = held(&self.log);
+            let existed = self.resolve(self.index.hash(key), key).is_some();
+            if !existed && shared(&self.losses).is_empty() {
+                (false, log.last_sequence)
+            } else {
+                (existed, self.append_locked(&mut log, &[write])?)
+            }
+        };
+        self.make_durable(sequence, durability)?;
+        Ok(existed)
+    }
+
+    /// Applies all writes of `batch`: visible together, and after a crash all there or none.
+    ///
+    /// # Errors
+    /// As for [`put`](Self::put), and [`VaultError::BatchTooLong`].
+    pub fn write(&self, batch: Batch, durability: Durability) -> Result<(), VaultError> {
+        let mut writes = Vec::with_capacity(batch.writes.len());
+        for write in &batch.writes {
+            writes.push(self.encode(write.kind, Space::Plain, &write.key, &write.value)?);
+        }
+        let sequence = self.append(&writes)?;
+        self.make_durable(sequence, durability)
+    }
+
+    /// All live keys and their values as of now, in no particular order; later writes do not show.
+    ///
+    /// Cost: 8 bytes per key at the start, while writes wait, then one read per item.
+    pub fn iter(&self) -> Iter<'_> {
+        Iter::new(self)
+    }
+
+    /// Makes every write so far durable.
+    ///
+    /// # Errors
+    /// [`VaultError::Io`] when the sync fails, [`VaultError::Poisoned`] when one failed before.
+    pub fn sync(&self) -> Result<(), VaultError> {
+        self.sync_log().map(|_| ())
+    }
+
+    /// Makes every write durable, notes the end of the log in the manifest (so that damage to it
+    /// is told from a torn write later), and releases the directory.
+    ///
+    /// # Errors
+    /// As for [`sync`](Self::sync); the directory is released in any case.
+    pub fn close(self) -> Result<(), VaultError> {
+        self.finish()
+    }
+
+    /// Sizes, counts, and what opening found.
+    pub fn stats(&self) -> Stats {
+        let (segments, disk_bytes) = {
+            let log = held(&self.log);
+            let marks = &log.manifest.marks;
+            let sealed = marks
+                .iter()
+                .rev()
+                .skip(1)
+                .map(|mark| mark.bytes)
+                .sum::<u64>();
+            (marks.len() as u64, sealed + log.end)
+        };
+        Stats {
+            keys: self.index.plain_keys() as u64,
+            rsus: self.index.keyed(|table, _| table.keys(Space::Rsu)) as u64,
+            segments,
+            disk_bytes,
+            live_bytes: self.index.live_bytes(),
+            index_bytes: self.index.memory_bytes() as u64,
+            records_written: self.counters.records_written.get(),
+            written_bytes: self.counters.written_bytes.get(),
+            syncs: self.counters.syncs.get(),
+            reads: self.counters.reads.get(),
+            read_misses: self.counters.read_misses.get(),
+            reads_refused: self.counters.reads_refused.get(),
+            compacted_bytes: self.counters.compacted_bytes.get(),
+            reclaimed_bytes: self.counters.reclaimed_bytes.get(),
+            stalls: self.counters.stalls.get(),
+            stall_us: self.counters.stall_us.get(),
+            stall_us_max: self.counters.stall_us_max.get(),
+            recovery: self.recovery.clone(),
+        }
+    }
+
+    fn finish(&self) -> Result<(), VaultError> {
+        self.sync_log()?;
+        let mut log = held(&self.log);
+        let manifest = log.manifest_now();
+        if manifest != log.manifest {
+            manifest.commit(&self.medium)?;
+            log.manifest = manifest;
+        }
+        Ok(())
+    }
+}
+
+/// What the other modules of the crate build on.
+impl Vault {
+    /// Checks and compresses one write; holds no lock.
+    pub(crate) fn encode<'a>(
+        &self,
+        kind: Kind,
+        space: Space,
+        key: &'a [u8],
+        value: &'a [u8],
+    ) -> Result<Pending<'a>, VaultError> {
+        if key.len() > KEY_BYTES_MAX {
+            return Err(VaultError::KeyTooLong {
+                bytes: key.len(),
+                bytes_max: KEY_BYTES_MAX,
+            });
+        }
+        let too_long = VaultError::ValueTooLong {
+            bytes: value.len(),
+            bytes_max: VALUE_BYTES_MAX,
+        };
+        if value.len() > VALUE_BYTES_MAX {
+            return Err(too_long);
+        }
+        let raw_bytes = u32::try_from(value.len()).map_err(|_| too_long)?;
+        let (stored, compressed) = self.codec.pack(value)?;
+        let checks = Checks::new(self.vault_id, space, key, &stored);
+        Ok(Pending {
+            kind,
+            space,
+            key,
+            stored,
+            raw_bytes,
+            compressed,
+            checks,
+        })
+    }
+
+    /// Appends and publishes the writes as one batch; returns the last one's sequence number.
+    pub(crate) fn append(&self, writes: &[Pending<'_>]) -> Result<u64, VaultError> {
+        let mut log = held(&self.log);
+        self.append_locked(&mut log, writes)
+    }
+
+    fn append_locked(&self, log: &mut Log, writes: &[Pending<'_>]) -> Result<u64, VaultError> {
+        self.medium.check_writable()?;
+        let bytes = batch_bytes(writes)?;
+        let target = self.options.segment_bytes_target();
+        if shared(&self.files).len() >= SLOTS_MAX {
+            return Err(VaultError::TooManySegments {
+                segments_max: SLOTS_MAX,
+            });
+        }
+        let start = Instant::now();
+        if let Some(file) = log.make_room(&self.medium, bytes, target)? {
+            self.counters.stalled(start.elapsed());
+            let mut files = exclusive(&self.files);
+            Arc::make_mut(&mut files).insert(log.segment, file);
+            self.index.set_files(&files);
+        }
+        let appended = log.append(&self.medium, writes)?;
+        self.counters.records_written.add(appended.len() as u64);
+        self.counters.written_bytes.add(bytes);
+        self.publish(writes, &appended);
+        Ok(log.last_sequence)
+    }
+
+    /// Makes appended writes visible, all at once. Called under the log's lock, so in log order.
+    fn publish(&self, writes: &[Pending<'_>], appended: &[Appended]) {
+        // Of several writes to one key the last one counts.
+        let mut last = HashMap::new();
+        if writes.len() > 1 {
+            for (position, write) in writes.iter().enumerate() {
+                last.insert((write.space, write.key), position);
+            }
+        }
+        let mut changes = Vec::with_capacity(writes.len());
+        for (position, (write, place)) in writes.iter().zip(appended).enumerate() {
+            if self.any_losses {
+                let header = &place.header;
+                exclusive(&self.losses).superseded(header.key_hash, header.sequence);
+            }
+            if writes.len() > 1 && last.get(&(write.space, write.key)) != Some(&position) {
+                continue;
+            }
+            let new = (write.kind == Kind::Put).then(|| entry_of(place));
+            changes.push(if write.space == Space::Plain {
+                let hash = self.index.hash(write.key);
+                let old = self.resolve(hash, write.key);
+                Change::Plain { hash, old, new }
+            } else {
+                let (space, key) = (write.space, write.key.into());
+                Change::Keyed { space, key, new }
+            });
+        }
+        self.index.publish(changes);
+    }
+
+    pub(crate) fn make_durable(
+        &self,
+        sequence: u64,
+        durability: Durability,
+    ) -> Result<(), VaultError> {
+        match durability {
+            Durability::Buffered => Ok(()),
+            Durability::Grouped => self.commit.wait(sequence, || self.sync_log()),
+            Durability::Synced => self.sync_log().map(|_| ()),
+        }
+    }
+
+    /// Syncs the active segment; everything up to the returned sequence number is then durable,
+    /// because a segment is synced before it is sealed.
+    pub(crate) fn sync_log(&self) -> Result<u64, VaultError> {
+        self.medium.check_writable()?;
+        let (file, segment, end, sequence) = {
+            let log = held(&self.log);
+            (
+                Arc::clone(&log.file),
+                log.segment,
+                log.end,
+                log.last_sequence,
+            )
+        };
+        self.counters.syncs.add(1);
+        let name = segment_name(segment);
+        file.sync()
+            .map_err(|source| self.medium.poisoned_by("sync", &name, source))?;
+        {
+            let mut log = held(&self.log);
+            if log.segment == segment {
+                log.durable = log.durable.max(end);
+            }
+        }
+        self.commit.publish(sequence);
+        Ok(sequence)
+    }
+}
+
+impl Drop for Vault {
+    fn drop(&mut self) {
+        let idle = {
+            let log = held(&self.log);
+            log.durable == log.end && log.manifest_now() == log.manifest
+        };
+        if idle || self.medium.check_writable().is_err() {
+            return;
+        }
+        if let Err(error) = self.finish() {
+            tracing::warn!(%error, "vault dropped without being closed");
+        }
+    }
+}
+
+/// The index entry of a record that was just written.
+fn entry_of(place: &Appended) -> Entry {
+    Entry {
+        segment: place.segment,
+        offset: place.offset,
+        bytes: place.bytes,
+        sequence: place.header.sequence,
+        intact: true,
+    }
+}
+
+// Records start at multiples of a unit, the first one right behind the segment head.
+const _: () = assert!(SEGMENT_HEADER_BYTES.is_multiple_of(UNIT_BYTES));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vault_may_be_shared_between_threads() {
+        fn assert_shared<T: Send + Sync>() {}
+        assert_shared::<Vault>();
+        assert_shared::<Batch>();
+        assert_shared::<VaultError>();
+    }
+}
