@@ -1,0 +1,396 @@
+//! An agent's mailbox, its state, and who may handle its messages at the moment.
+
+use super::reply::Reply;
+use super::{Agent, AgentConfig};
+use crate::clock::{NEVER_NS, duration_ns};
+use crate::error::{CollectiveError, Rejection, TaskError};
+use crate::gate::Gate;
+use crate::primitive::{AtomicBool, AtomicU64, Mutex, Ordering, lock};
+use crate::queue::Work;
+use crate::runtime::{RuntimeHandle, Shared};
+use crate::task::{Header, Priority, panic_message};
+use crate::waiters::{Waiters, wake_all};
+use crate::worker::{Worker, drop_quietly};
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+/// Messages handled in one turn on a worker before others get theirs.
+const MESSAGES_PER_TURN: usize = 32;
+
+/// One message on its way.
+pub(super) struct Letter<A: Agent> {
+    pub(super) header: Header,
+    pub(super) message: A::Message,
+    pub(super) reply: Option<Arc<Reply<A>>>,
+}
+
+/// The shared part of an agent.
+///
+/// Messages are handled by whoever sets `driven`: a worker that took the agent from the queue, or
+/// one that waits for an answer or for space in the mailbox. The agent is in the queue at most
+/// once (`queued`), and whenever letters are left, it is driven or queued.
+pub(super) struct AgentCell<A: Agent> {
+    me: Weak<Self>,
+    pub(super) runtime: RuntimeHandle,
+    pub(super) name: String,
+    pub(super) gate: Gate,
+    team: usize,
+    mailbox: Mutex<Mailbox<A>>,
+    body: Mutex<Body<A>>,
+    restarts: AtomicU64,
+    restarts_max: usize,
+    restart_window: Duration,
+}
+
+struct Mailbox<A: Agent> {
+    letters: VecDeque<Letter<A>>,
+    queued: bool,
+    driven: bool,
+    stopped: bool,
+    /// Waiting for an answer or for space while somebody else drives.
+    drivers: Waiters,
+}
+
+/// Touched only by the driver, and by `stop` when nobody drives.
+struct Body<A: Agent> {
+    agent: Option<A>,
+    factory: Box<dyn FnMut() -> A + Send>,
+    restarted_ns: VecDeque<u64>,
+}
+
+impl<A: Agent> AgentCell<A> {
+    pub(super) fn spawn(
+        runtime: RuntimeHandle,
+        config: AgentConfig,
+        mut factory: Box<dyn FnMut() -> A + Send>,
+    ) -> Result<Arc<Self>, CollectiveError> {
+        config.validate()?;
+        let team = runtime.shared().route_agent(&config.capability)?;
+        let agent = catch_unwind(AssertUnwindSafe(&mut factory)).map_err(|payload| {
+            let message = panic_message(payload);
+            CollectiveError::AgentStart {
+                agent: config.name.clone(),
+                message,
+            }
+        })?;
+        let mailbox = Mailbox {
+            letters: VecDeque::new(),
+            queued: false,
+            driven: false,
+            stopped: false,
+            drivers: Waiters::default(),
+        };
+        let body = Body {
+            agent: Some(agent),
+            factory,
+            restarted_ns: VecDeque::new(),
+        };
+        Ok(Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            runtime,
+            name: config.name,
+            gate: Gate::new(config.mailbox_capacity),
+            team,
+            mailbox: Mutex::new(mailbox),
+            body: Mutex::new(body),
+            restarts: AtomicU64::new(0),
+            restarts_max: config.restarts_max,
+            restart_window: config.restart_window,
+        }))
+    }
+
+    fn shared(&self) -> &Shared {
+        self.runtime.shared()
+    }
+
+    pub(super) fn address(&self) -> usize {
+        std::ptr::from_ref(&self.mailbox).addr()
+    }
+
+    pub(super) fn belongs_to(&self, worker: &Worker) -> bool {
+        self.shared().id == worker.shared().id
+    }
+
+    pub(super) fn restarts(&self) -> u64 {
+        self.restarts.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        lock(&self.mailbox).stopped
+    }
+
+    /// Takes a place in the mailbox and announces the message.
+    pub(super) fn admit(&self, worker: Option<&Worker>) -> Result<(), Rejection> {
+        if !self.shared().begin(worker.is_some()) {
+            return Err(Rejection::ShuttingDown);
+        }
+        self.gate.try_enter().map_err(|depth| {
+            self.shared().finish_one();
+            let capacity = self.gate.capacity();
+            Rejection::MailboxFull {
+                agent: self.name.clone(),
+                depth,
+                capacity,
+            }
+        })
+    }
+
+    /// Puts an admitted message into the mailbox; gives it back if the agent has stopped.
+    pub(super) fn deliver(
+        &self,
+        message: A::Message,
+        reply: Option<Arc<Reply<A>>>,
+        worker: Option<&Worker>,
+    ) -> Result<(), A::Message> {
+        let header = self.header(reply.as_deref());
+        let mut mailbox = lock(&self.mailbox);
+        if mailbox.stopped {
+            drop(mailbox);
+            self.gate.leave();
+            self.shared().finish_one();
+            return Err(message);
+        }
+        self.shared().teams[self.team]
+            .submitted
+            .fetch_add(1, Ordering::Relaxed);
+        mailbox.letters.push_back(Letter {
+            header,
+            message,
+            reply,
+        });
+        self.queue_if_needed(&mut mailbox, worker);
+        Ok(())
+    }
+
+    fn header(&self, reply: Option<&Reply<A>>) -> Header {
+        Header {
+            runtime: self.shared().id,
+            team: self.team,
+            priority: Priority::Normal,
+            affinity: None,
+            depth: 0,
+            accepted_ns: self.shared().clock.now_ns(),
+            deadline_ns: NEVER_NS,
+            token: reply.map(|reply| reply.token().clone()),
+            cancelled: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn count_rejection(&self) {
+        self.shared().teams[self.team]
+            .rejected
+            .fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Keeps the promise that letters imply a driver or a place in the queue.
+    fn queue_if_needed(&self, mailbox: &mut Mailbox<A>, worker: Option<&Worker>) {
+        if mailbox.letters.is_empty() || mailbox.queued || mailbox.driven {
+            return;
+        }
+        if let Some(me) = self.me.upgrade() {
+            mailbox.queued = true;
+            self.shared().enqueue(me, worker, true);
+        }
+    }
+
+    /// Handles up to `letters_max` messages on this worker, until `enough`. False if somebody else
+    /// does or there are none.
+    pub(super) fn drive(
+        &self,
+        worker: &Worker,
+        letters_max: usize,
+        enough: &dyn Fn() -> bool,
+    ) -> bool {
+        {
+            let mut mailbox = lock(&self.mailbox);
+            if mailbox.driven || mailbox.letters.is_empty() {
+                return false;
+            }
+            mailbox.driven = true;
+        }
+        for _ in 0..letters_max {
+            if enough() {
+                break;
+            }
+            let Some(letter) = lock(&self.mailbox).letters.pop_front() else {
+                break;
+            };
+            self.gate.leave();
+            self.handle(worker, letter);
+        }
+        self.end_driving(worker);
+        true
+    }
+
+    fn end_driving(&self, worker: &Worker) {
+        let mut mailbox = lock(&self.mailbox);
+        if mailbox.stopped {
+            // Still the driver, so nobody else touches the body.
+            drop(mailbox);
+            drop_quietly(lock(&self.body).agent.take());
+            mailbox = lock(&self.mailbox);
+        }
+        mailbox.driven = false;
+        self.queue_if_needed(&mut mailbox, Some(worker));
+        let left = !mailbox.letters.is_empty();
+        let drivers = left.then(|| mailbox.drivers.take_all());
+        drop(mailbox);
+        if let Some(drivers) = drivers {
+            wake_all(drivers);
+        }
+    }
+
+    fn handle(&self, worker: &Worker, letter: Letter<A>) {
+        let Letter {
+            header,
+            message,
+            reply,
+        } = letter;
+        let mut body = lock(&self.body);
+        let result = match body.agent.as_mut() {
+            Some(agent) => worker.run_unit(&header, self.address(), true, |context| {
+                agent.handle(message, context)
+            }),
+            None => {
+                drop_quietly(message);
+                let error = self.stopped_error();
+                worker.book_refusal(&header, &TaskError::Cancelled);
+                Err(error)
+            }
+        };
+        if matches!(result, Err(TaskError::Panicked { .. })) {
+            self.restart(&mut body);
+        }
+        drop(body);
+        match reply {
+            Some(reply) => reply.resolve(result),
+            None => drop_quietly(result),
+        }
+        self.shared().finish_one();
+    }
+
+    /// Makes the agent anew, or stops it when that happens too often.
+    fn restart(&self, body: &mut Body<A>) {
+        drop_quietly(body.agent.take());
+        let window_ns = duration_ns(self.restart_window);
+        loop {
+            let now_ns = self.shared().clock.now_ns();
+            let recent = |&&at: &&u64| now_ns.saturating_sub(at) < window_ns;
+            let old = body.restarted_ns.len() - body.restarted_ns.iter().filter(recent).count();
+            body.restarted_ns.drain(..old);
+            if body.restarted_ns.len() >= self.restarts_max {
+                tracing::warn!(target: "agent_collective", agent = %self.name, "agent stopped");
+                lock(&self.mailbox).stopped = true;
+                self.gate.wake_all();
+                return;
+            }
+            body.restarted_ns.push_back(now_ns);
+            self.restarts.fetch_add(1, Ordering::Relaxed);
+            match catch_unwind(AssertUnwindSafe(&mut body.factory)) {
+                Ok(agent) => {
+                    body.agent = Some(agent);
+                    return;
+                }
+                Err(payload) => drop_quietly(payload),
+            }
+        }
+    }
+
+    /// Ready when this agent has messages that nobody handles.
+    pub(super) fn poll_drivable(&self, key: &mut Option<u64>, waker: &Waker) -> Poll<()> {
+        let mut mailbox = lock(&self.mailbox);
+        if !mailbox.driven && !mailbox.letters.is_empty() {
+            return Poll::Ready(());
+        }
+        mailbox.drivers.register(key, waker);
+        Poll::Pending
+    }
+
+    pub(super) fn forget_driver(&self, key: Option<u64>) {
+        if let Some(key) = key {
+            lock(&self.mailbox).drivers.remove(key);
+        }
+    }
+
+    pub(super) fn stopped_error(&self) -> TaskError {
+        TaskError::AgentStopped {
+            agent: self.name.clone(),
+        }
+    }
+
+    /// Refuses further messages and answers the waiting ones with `AgentStopped`. The message
+    /// that is being handled is finished.
+    pub(super) fn stop(&self) {
+        let letters = {
+            let mut mailbox = lock(&self.mailbox);
+            mailbox.stopped = true;
+            std::mem::take(&mut mailbox.letters)
+        };
+        self.cancel_letters(letters, &self.stopped_error());
+        self.gate.wake_all();
+        let idle = {
+            let mut mailbox = lock(&self.mailbox);
+            let idle = !mailbox.driven;
+            mailbox.driven |= idle;
+            idle
+        };
+        if idle {
+            drop_quietly(lock(&self.body).agent.take());
+            lock(&self.mailbox).driven = false;
+        }
+    }
+
+    fn cancel_letters(&self, letters: VecDeque<Letter<A>>, error: &TaskError) {
+        for letter in letters {
+            self.gate.leave();
+            drop_quietly(letter.message);
+            self.shared().teams[self.team]
+                .cancelled
+                .fetch_add(1, Ordering::Relaxed);
+            if let Some(reply) = letter.reply {
+                reply.resolve(Err(error.clone()));
+            }
+            self.shared().finish_one();
+        }
+    }
+}
+
+impl<A: Agent> Work for AgentCell<A> {
+    fn team(&self) -> usize {
+        self.team
+    }
+
+    fn priority(&self) -> Priority {
+        Priority::Normal
+    }
+
+    fn affinity(&self) -> Option<u64> {
+        None
+    }
+
+    fn holds_place(&self) -> bool {
+        false
+    }
+
+    fn run(&self, worker: &Worker) {
+        lock(&self.mailbox).queued = false;
+        self.drive(worker, MESSAGES_PER_TURN, &|| false);
+    }
+
+    /// If somebody drives, the letters stay: he cancels them one by one, because the runtime stops.
+    fn discard(&self, _: &Shared) {
+        let letters = {
+            let mut mailbox = lock(&self.mailbox);
+            mailbox.queued = false;
+            if mailbox.driven {
+                VecDeque::new()
+            } else {
+                std::mem::take(&mut mailbox.letters)
+            }
+        };
+        self.cancel_letters(letters, &TaskError::Cancelled);
+    }
+}

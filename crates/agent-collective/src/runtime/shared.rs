@@ -1,0 +1,250 @@
+//! The state that workers and submitters share.
+
+use crate::clock::Clock;
+use crate::config::{Settings, TeamConfig};
+use crate::error::CollectiveError;
+use crate::gate::Gate;
+use crate::latch::Latch;
+use crate::latency::Latency;
+use crate::ledger::Ledger;
+use crate::park::Sleepers;
+use crate::primitive::{AtomicU8, AtomicU64, AtomicUsize, Mutex, Ordering, Parker, lock};
+use crate::queue::{Entry, RunQueues, Work};
+use crate::team::{Routes, Team};
+use crate::worker::{Worker, drop_quietly};
+use crossbeam_deque::Worker as Deque;
+use crossbeam_utils::CachePadded;
+
+/// Accepts work.
+const OPEN: u8 = 0;
+/// Accepts work from inside tasks only, ends when all work is done.
+const DRAINING: u8 = 1;
+/// Accepts nothing, cancels what has not started.
+const STOPPING: u8 = 2;
+
+/// Everything behind a [`RuntimeHandle`](super::RuntimeHandle).
+pub(crate) struct Shared {
+    /// Tells runtimes of one process apart.
+    pub(crate) id: u64,
+    pub(crate) settings: Settings,
+    pub(crate) clock: Clock,
+    pub(crate) teams: Box<[Team]>,
+    pub(crate) routes: Routes,
+    /// Bounds all queues together.
+    pub(crate) gate: Gate,
+    pub(crate) queues: RunQueues,
+    pub(crate) sleepers: Sleepers,
+    pub(crate) ledgers: Box<[CachePadded<Mutex<Ledger>>]>,
+    /// For rows of reports.
+    pub(crate) no_latency: Latency,
+    pub(crate) rejected_unrouted: AtomicU64,
+    /// How long the unit that started last had been queued; kept for the age limit.
+    pub(crate) wait_ns: CachePadded<AtomicU64>,
+    pub(crate) opened_ns: AtomicU64,
+    /// 0 until the threads are gone.
+    pub(crate) closed_ns: AtomicU64,
+    /// Accepted tasks and messages that have not ended.
+    pending: CachePadded<AtomicUsize>,
+    state: AtomicU8,
+    ready: AtomicUsize,
+    all_ready: Latch,
+    opening: Latch,
+    exited: AtomicUsize,
+    pub(super) all_exited: Latch,
+}
+
+/// What one worker thread is made of.
+pub(super) struct Seat {
+    pub(super) deque: Deque<Entry>,
+    pub(super) parker: Parker,
+}
+
+impl Shared {
+    pub(super) fn new(
+        id: u64,
+        settings: Settings,
+        configs: &[TeamConfig],
+    ) -> Result<(Self, Vec<Seat>), CollectiveError> {
+        let clock = Clock::new();
+        let latency = Latency::new()?;
+        let workers = settings.workers;
+        let deques: Vec<_> = (0..workers).map(|_| Deque::new_fifo()).collect();
+        let (sleepers, parkers) = Sleepers::with_workers(workers);
+        let routes = Routes::new(id, configs);
+        let teams = configs
+            .iter()
+            .enumerate()
+            .map(|(index, config)| Team::new(config, workers, routes.is_shared(index)));
+        let new_ledger = || Mutex::new(Ledger::new(clock.now_ns(), configs.len(), &latency));
+        let shared = Self {
+            id,
+            clock,
+            teams: teams.collect(),
+            gate: Gate::new(settings.queue_capacity),
+            queues: RunQueues::new(&deques),
+            sleepers,
+            ledgers: (0..workers)
+                .map(|_| CachePadded::new(new_ledger()))
+                .collect(),
+            rejected_unrouted: AtomicU64::new(0),
+            wait_ns: CachePadded::new(AtomicU64::new(0)),
+            opened_ns: AtomicU64::new(0),
+            closed_ns: AtomicU64::new(0),
+            pending: CachePadded::new(AtomicUsize::new(0)),
+            state: AtomicU8::new(OPEN),
+            ready: AtomicUsize::new(0),
+            all_ready: Latch::new(),
+            opening: Latch::new(),
+            exited: AtomicUsize::new(0),
+            all_exited: Latch::new(),
+            no_latency: latency,
+            routes,
+            settings,
+        };
+        let seats = deques.into_iter().zip(parkers);
+        Ok((
+            shared,
+            seats
+                .map(|(deque, parker)| Seat { deque, parker })
+                .collect(),
+        ))
+    }
+
+    /// Waits for all worker threads and lets them begin, all timelines at one stamp.
+    pub(super) fn open(&self) {
+        self.all_ready.wait();
+        let now_ns = self.clock.now_ns();
+        self.opened_ns.store(now_ns, Ordering::Relaxed);
+        for ledger in &self.ledgers {
+            lock(ledger).open_at(now_ns);
+        }
+        self.opening.set();
+    }
+
+    /// Lets the threads that did start end, because one did not start.
+    pub(super) fn abort_opening(&self) {
+        self.stop();
+        self.opening.set();
+    }
+
+    /// Called by each worker's thread first.
+    pub(crate) fn wait_for_opening(&self, worker: usize) {
+        if self.ready.fetch_add(1, Ordering::AcqRel) + 1 == self.settings.workers {
+            self.all_ready.set();
+        }
+        self.opening.wait();
+        lock(&self.ledgers[worker]).start_cpu();
+    }
+
+    /// Called by each worker's thread last. The last one empties the queues of what is left of
+    /// entries that were run or cancelled out of turn.
+    pub(crate) fn note_exit(&self) {
+        if self.exited.fetch_add(1, Ordering::AcqRel) + 1 < self.settings.workers {
+            return;
+        }
+        while let Some(entry) = self.queues.take_any() {
+            let team = entry.team();
+            drop_quietly(entry);
+            self.end_turn(team);
+        }
+        self.all_exited.set();
+    }
+
+    /// Announces a task or message. False, and nothing announced, if the runtime does not take it:
+    /// while it drains it takes work from its own tasks only.
+    ///
+    /// Announcing comes before looking at the state, and whoever ends the runtime changes the
+    /// state before looking at what is pending (all SeqCst read-modify-writes of two words), so
+    /// work is either refused or waited for.
+    pub(crate) fn begin(&self, from_task: bool) -> bool {
+        self.pending.fetch_add(1, Ordering::SeqCst);
+        let state = self.state.fetch_or(0, Ordering::SeqCst);
+        let taken = state == OPEN || (state == DRAINING && from_task);
+        if !taken {
+            self.finish_one();
+        }
+        taken
+    }
+
+    /// An announced task or message has ended.
+    pub(crate) fn finish_one(&self) {
+        let before = self.pending.fetch_sub(1, Ordering::SeqCst);
+        if before == 1 && self.state.fetch_or(0, Ordering::SeqCst) != OPEN {
+            self.sleepers.wake_all();
+        }
+    }
+
+    /// Tasks and messages that were accepted and have not ended.
+    pub(crate) fn pending(&self) -> usize {
+        self.pending.load(Ordering::SeqCst)
+    }
+
+    /// Whether workers should end: closed and all work done.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.state.load(Ordering::SeqCst) != OPEN && self.pending.load(Ordering::SeqCst) == 0
+    }
+
+    /// Whether work that has not started is to be cancelled.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == STOPPING
+    }
+
+    /// Whether a shutdown has begun.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.load(Ordering::Relaxed) != OPEN
+    }
+
+    /// Refuses new work from outside and lets the accepted work finish.
+    pub(super) fn drain(&self) {
+        self.close(DRAINING);
+    }
+
+    /// Refuses all new work and cancels what is queued, from the calling thread and the workers.
+    pub(super) fn stop(&self) {
+        self.close(STOPPING);
+        while let Some(entry) = self.queues.take_any() {
+            self.took_out(&*entry);
+            let team = entry.team();
+            entry.discard(self);
+            self.end_turn(team);
+        }
+    }
+
+    fn close(&self, state: u8) {
+        self.state.fetch_max(state, Ordering::SeqCst);
+        self.gate.wake_all();
+        for team in &self.teams {
+            team.gate.wake_all();
+        }
+        self.sleepers.wake_all();
+    }
+
+    /// Queues an entry that holds its places, at once or when its team has a turn for it.
+    pub(crate) fn enqueue(&self, entry: Entry, worker: Option<&Worker>, notify: bool) {
+        if let Some(entry) = self.teams[entry.team()].ask_turn(entry) {
+            let preferred = match worker {
+                Some(worker) => worker.push(entry),
+                None => self.queues.push(entry),
+            };
+            if notify {
+                self.sleepers.notify(preferred);
+            }
+        }
+    }
+
+    /// An entry has left the queues: its places are free.
+    pub(crate) fn took_out(&self, entry: &dyn Work) {
+        if entry.holds_place() {
+            self.teams[entry.team()].gate.leave();
+            self.gate.leave();
+        }
+    }
+
+    /// An entry that had a turn in its team is done.
+    pub(crate) fn end_turn(&self, team: usize) {
+        if let Some(next) = self.teams[team].end_turn() {
+            let preferred = self.queues.push(next);
+            self.sleepers.notify(preferred);
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Tasks: what is submitted ([`Task`]), what runs (`TaskCell`), what the running code sees
+//! ([`TaskContext`]) and what the submitter keeps ([`JoinHandle`]).
+
+mod cell;
+mod context;
+mod handle;
+mod header;
+mod spec;
+
+pub(crate) use cell::TaskCell;
+pub use context::{Interruption, TaskContext};
+pub(crate) use context::{panic_message, task_error};
+pub use handle::JoinHandle;
+pub(crate) use handle::{Awaited, join_awaited};
+pub(crate) use header::Header;
+pub use spec::{Capability, Priority, Task};

@@ -1,0 +1,346 @@
+//! A worker thread: finds entries, runs them, books its time.
+
+use crate::error::TaskError;
+use crate::ledger::{Finished, Phase};
+use crate::primitive::{Ordering, Parker, lock};
+use crate::queue::Entry;
+use crate::runtime::{RuntimeHandle, Shared};
+use crate::task::{Header, Priority, TaskContext, task_error};
+use crossbeam_deque::Worker as Deque;
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Every so many entries a worker looks at the shared queue before its own deque.
+const NORMAL_FIRST_EVERY: u32 = 61;
+/// Every so many entries a worker looks for one of low priority first.
+const LOW_FIRST_EVERY: u32 = 64;
+/// How often a worker searches in vain before it sleeps.
+const SEARCHES_BEFORE_SLEEP: usize = 3;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Worker>>> = const { RefCell::new(None) };
+}
+
+/// One unit of work on the stack of a worker.
+struct Frame {
+    address: usize,
+    team: usize,
+    depth: usize,
+    agent: bool,
+}
+
+/// The state that only the worker's own thread touches.
+pub(crate) struct Worker {
+    runtime: RuntimeHandle,
+    index: usize,
+    deque: Deque<Entry>,
+    parker: Parker,
+    frames: RefCell<Vec<Frame>>,
+    ticks: Cell<u32>,
+    random: Cell<u64>,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        runtime: RuntimeHandle,
+        index: usize,
+        deque: Deque<Entry>,
+        parker: Parker,
+    ) -> Self {
+        let random = Cell::new((index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let frames = RefCell::new(Vec::new());
+        Self {
+            runtime,
+            index,
+            deque,
+            parker,
+            frames,
+            ticks: Cell::new(0),
+            random,
+        }
+    }
+
+    /// The worker whose thread this is.
+    pub(crate) fn current() -> Option<Rc<Self>> {
+        CURRENT
+            .try_with(|current| current.borrow().clone())
+            .ok()
+            .flatten()
+    }
+
+    /// The worker whose thread this is, if it belongs to `runtime`.
+    pub(crate) fn current_of(runtime: u64) -> Option<Rc<Self>> {
+        Self::current().filter(|worker| worker.shared().id == runtime)
+    }
+
+    pub(crate) fn runtime(&self) -> &RuntimeHandle {
+        &self.runtime
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        self.runtime.shared()
+    }
+
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The body of the worker's thread: runs entries until the runtime has shut down.
+    pub(crate) fn main(self) {
+        let _guard = AbortOnUnwind;
+        let worker = Rc::new(self);
+        CURRENT.set(Some(Rc::clone(&worker)));
+        worker.shared().wait_for_opening(worker.index);
+        while let Some(entry) = worker.next_entry() {
+            worker.run_entry(entry);
+        }
+        lock(worker.ledger()).close(worker.shared().clock.now_ns());
+        CURRENT.set(None);
+        worker.shared().note_exit();
+    }
+
+    /// Queues an entry that this worker made: on its own deque, unless priority or affinity say
+    /// otherwise. Returns the worker to wake rather than another.
+    pub(crate) fn push(&self, entry: Entry) -> Option<usize> {
+        let preferred = entry
+            .affinity()
+            .map(|key| self.shared().queues.worker_of(key));
+        let own = preferred.is_none_or(|worker| worker == self.index);
+        if entry.priority() == Priority::Normal && own {
+            self.deque.push(entry);
+            return None;
+        }
+        self.shared().queues.push(entry)
+    }
+
+    fn next_entry(&self) -> Option<Entry> {
+        if let Some(entry) = self.take_near() {
+            return Some(entry);
+        }
+        let shared = self.shared();
+        shared.sleepers.start_search();
+        loop {
+            for _ in 0..SEARCHES_BEFORE_SLEEP {
+                if let Some(entry) = self.take_anywhere() {
+                    shared.sleepers.stop_search(|| !shared.queues.is_empty());
+                    return Some(entry);
+                }
+                if shared.has_ended() {
+                    shared.sleepers.stop_search(|| false);
+                    return None;
+                }
+                std::hint::spin_loop();
+            }
+            self.switch(Phase::Idle);
+            let ready = || !shared.queues.is_empty() || shared.has_ended();
+            shared.sleepers.sleep(self.index, &self.parker, ready);
+            self.switch(Phase::Overhead);
+        }
+    }
+
+    /// Takes what can be had without robbing other workers.
+    fn take_near(&self) -> Option<Entry> {
+        let queues = &self.shared().queues;
+        let tick = self.ticks.get().wrapping_add(1);
+        self.ticks.set(tick);
+        if tick.is_multiple_of(LOW_FIRST_EVERY)
+            && let Some(entry) = queues.take_low()
+        {
+            return Some(entry);
+        }
+        if let Some(entry) = queues.take_high() {
+            return Some(entry);
+        }
+        if tick.is_multiple_of(NORMAL_FIRST_EVERY)
+            && let Some(entry) = queues.take_normal()
+        {
+            return Some(entry);
+        }
+        self.deque
+            .pop()
+            .or_else(|| queues.take_inbox(self.index))
+            .or_else(|| queues.take_normal())
+    }
+
+    fn take_anywhere(&self) -> Option<Entry> {
+        let queues = &self.shared().queues;
+        self.take_near()
+            .or_else(|| queues.steal(self.index, self.next_random()))
+            .or_else(|| queues.take_low())
+    }
+
+    /// xorshift64, Marsaglia 2003.
+    fn next_random(&self) -> usize {
+        let mut x = self.random.get();
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        self.random.set(x);
+        usize::try_from(x >> 33).unwrap_or(0)
+    }
+
+    fn run_entry(&self, entry: Entry) {
+        let shared = self.shared();
+        shared.took_out(&*entry);
+        let team = entry.team();
+        // User code is caught where it runs; what is left are destructors of values that nobody
+        // joined.
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            entry.run(self);
+            drop(entry);
+        }));
+        if let Err(payload) = ended {
+            drop_quietly(payload);
+        }
+        shared.end_turn(team);
+    }
+
+    fn ledger(&self) -> &crate::primitive::Mutex<crate::ledger::Ledger> {
+        &self.shared().ledgers[self.index]
+    }
+
+    fn switch(&self, next: Phase) -> Phase {
+        lock(self.ledger()).switch(self.shared().clock.now_ns(), next)
+    }
+
+    /// Runs `wait` with its time booked as blocked.
+    pub(crate) fn blocked<R>(&self, wait: impl FnOnce() -> R) -> R {
+        struct Resume<'w>(&'w Worker, Phase);
+        impl Drop for Resume<'_> {
+            fn drop(&mut self) {
+                self.0.switch(self.1);
+            }
+        }
+        let team = self.frames.borrow().last().map(|frame| frame.team);
+        let _resume = team.map(|team| Resume(self, self.switch(Phase::Blocked(team))));
+        wait()
+    }
+
+    /// Whether the unit with this address is on the stack of this worker.
+    pub(crate) fn is_running(&self, address: usize) -> bool {
+        self.frames
+            .borrow()
+            .iter()
+            .any(|frame| frame.address == address)
+    }
+
+    /// Whether a message handler of an agent is on the stack of this worker.
+    pub(crate) fn is_in_agent(&self) -> bool {
+        self.frames.borrow().iter().any(|frame| frame.agent)
+    }
+
+    /// Delegation depth of a task submitted now: one more than the running one's.
+    pub(crate) fn depth_of_child(&self) -> usize {
+        self.frames
+            .borrow()
+            .last()
+            .map_or(0, |frame| frame.depth + 1)
+    }
+
+    /// Whether one more unit may be nested on this worker.
+    pub(crate) fn check_nesting(&self) -> Result<(), TaskError> {
+        let depth = self.frames.borrow().len();
+        let depth_max = self.shared().settings.depth_max;
+        if depth < depth_max {
+            Ok(())
+        } else {
+            Err(TaskError::NestedTooDeep { depth, depth_max })
+        }
+    }
+
+    /// Runs one task or message with its books; `body` does not run if it was cancelled or missed
+    /// its deadline. Catches panics.
+    pub(crate) fn run_unit<R>(
+        &self,
+        header: &Header,
+        address: usize,
+        agent: bool,
+        body: impl FnOnce(&TaskContext<'_>) -> R,
+    ) -> Result<R, TaskError> {
+        let shared = self.shared();
+        let team = header.team;
+        let started_ns = shared.clock.now_ns();
+        let queued_ns = started_ns.saturating_sub(header.accepted_ns);
+        if let Some(error) = shared.refusal(header, started_ns) {
+            drop_quietly(body);
+            lock(self.ledger()).refuse(team, queued_ns, &error);
+            return Err(error);
+        }
+        shared.note_wait(queued_ns);
+        shared.teams[team].note_running();
+        let resume = lock(self.ledger()).begin(started_ns, team, queued_ns, header.deadline_ns);
+        self.frames.borrow_mut().push(Frame {
+            address,
+            team,
+            depth: header.depth,
+            agent,
+        });
+        let result = {
+            let name = shared.teams[team].name.as_str();
+            let _span = tracing::trace_span!(target: "agent_collective", "task", team = name);
+            let _entered = _span.enter();
+            catch_unwind(AssertUnwindSafe(|| body(&TaskContext::new(self, header))))
+        };
+        self.frames.borrow_mut().pop();
+        let result = result.map_err(task_error);
+        let unit = Finished {
+            team,
+            started_ns,
+            error: result.as_ref().err(),
+            resume,
+        };
+        lock(self.ledger()).end(shared.clock.now_ns(), &unit);
+        shared.teams[team].note_ended();
+        result
+    }
+
+    /// Books a unit that was cancelled through its handle while it was queued.
+    pub(crate) fn book_refusal(&self, header: &Header, error: &TaskError) {
+        let queued_ns = self
+            .shared()
+            .clock
+            .now_ns()
+            .saturating_sub(header.accepted_ns);
+        lock(self.ledger()).refuse(header.team, queued_ns, error);
+    }
+}
+
+/// Panics of tasks are caught where they run. One that gets out of a worker is a defect of this
+/// crate; without the worker, others would wait for ever, so the process ends instead.
+struct AbortOnUnwind;
+
+impl Drop for AbortOnUnwind {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
+    }
+}
+
+impl Shared {
+    /// Why a unit must not start.
+    fn refusal(&self, header: &Header, now_ns: u64) -> Option<TaskError> {
+        if self.is_stopping() || header.is_cancelled() {
+            return Some(TaskError::Cancelled);
+        }
+        let late = Duration::from_nanos(now_ns.saturating_sub(header.deadline_ns));
+        (now_ns > header.deadline_ns).then_some(TaskError::DeadlineExceeded { late })
+    }
+
+    /// Keeps the last queue wait for the age limit.
+    fn note_wait(&self, queued_ns: u64) {
+        if self.settings.queue_age_max.is_some() {
+            self.wait_ns.store(queued_ns, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Drops a value of the user's; a panic of its destructor ends here. A second panic, from
+/// dropping the first one's payload, is avoided by leaking that payload.
+pub(crate) fn drop_quietly<V>(value: V) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(move || drop(value))) {
+        std::mem::forget(payload);
+    }
+}
