@@ -1,0 +1,155 @@
+//! Settings of an engine.
+
+use std::sync::Arc;
+
+use crate::error::{InferError, Result};
+use crate::kv::PrefixStore;
+
+/// Settings of an [`Engine`](crate::Engine), checked once by
+/// [`Engine::new`](crate::Engine::new).
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct EngineConfig {
+    prefill_chunk_tokens: Option<usize>,
+    context_tokens_max: Option<usize>,
+    prefix_store: Option<Arc<dyn PrefixStore>>,
+    prefix_block_tokens: Option<usize>,
+}
+
+/// Checked settings.
+#[derive(Clone)]
+pub(super) struct Settings {
+    pub(super) prefill_chunk_tokens: usize,
+    pub(super) context_tokens: usize,
+    pub(super) prefix: Option<PrefixSettings>,
+}
+
+#[derive(Clone)]
+pub(super) struct PrefixSettings {
+    pub(super) store: Arc<dyn PrefixStore>,
+    pub(super) block_tokens: usize,
+}
+
+const PREFILL_CHUNK_DEFAULT: usize = 256;
+const PREFILL_CHUNK_MAX: usize = 8192;
+const BLOCK_DEFAULT: usize = 64;
+const BLOCK_MAX: usize = 4096;
+
+impl EngineConfig {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Prompt tokens evaluated at once. Default 256, legal 1 to 8,192.
+    ///
+    /// Larger pieces use the processor better; cancellation and deadlines are looked at between
+    /// pieces, and the memory for attention scores grows with piece times context.
+    pub fn prefill_chunk_tokens(mut self, tokens: usize) -> Self {
+        self.prefill_chunk_tokens = Some(tokens);
+        self
+    }
+
+    /// Tokens that prompt and answer may have together. Default and upper limit: the model's
+    /// context; at least 2.
+    pub fn context_tokens_max(mut self, tokens: usize) -> Self {
+        self.context_tokens_max = Some(tokens);
+        self
+    }
+
+    /// Where prompts' keys and values are kept for reuse. Default: nowhere.
+    pub fn prefix_store(mut self, store: Arc<dyn PrefixStore>) -> Self {
+        self.prefix_store = Some(store);
+        self
+    }
+
+    /// Tokens per stored block. Default 64, legal 1 to 4,096.
+    ///
+    /// Only whole blocks are reused: smaller ones reuse more of a prompt and cost more look-ups.
+    /// Blocks of different sizes do not find each other.
+    pub fn prefix_block_tokens(mut self, tokens: usize) -> Self {
+        self.prefix_block_tokens = Some(tokens);
+        self
+    }
+
+    pub(super) fn validate(self, model_context: usize) -> Result<Settings> {
+        let context_tokens = match self.context_tokens_max {
+            None => model_context,
+            Some(n) => check("context_tokens_max", n, 2, model_context)?,
+        };
+        let chunk = self.prefill_chunk_tokens.unwrap_or(PREFILL_CHUNK_DEFAULT);
+        let block = self.prefix_block_tokens.unwrap_or(BLOCK_DEFAULT);
+        let block_tokens = check("prefix_block_tokens", block, 1, BLOCK_MAX)?;
+        Ok(Settings {
+            prefill_chunk_tokens: check("prefill_chunk_tokens", chunk, 1, PREFILL_CHUNK_MAX)?,
+            context_tokens,
+            prefix: self.prefix_store.map(|store| PrefixSettings {
+                store,
+                block_tokens,
+            }),
+        })
+    }
+}
+
+fn check(name: &'static str, value: usize, low: usize, high: usize) -> Result<usize> {
+    if (low..=high).contains(&value) {
+        return Ok(value);
+    }
+    Err(InferError::parameter(
+        name,
+        format!("{value} tokens"),
+        format!("{low} to {high} tokens"),
+    ))
+}
+
+impl std::fmt::Debug for EngineConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EngineConfig")
+            .field("prefill_chunk_tokens", &self.prefill_chunk_tokens)
+            .field("context_tokens_max", &self.context_tokens_max)
+            .field("prefix_store", &self.prefix_store.is_some())
+            .field("prefix_block_tokens", &self.prefix_block_tokens)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_as_documented() {
+        let s = EngineConfig::new().validate(1000).unwrap();
+        assert_eq!((s.prefill_chunk_tokens, s.context_tokens), (256, 1000));
+        assert!(s.prefix.is_none());
+    }
+
+    #[test]
+    fn out_of_range_settings_are_named() {
+        for (config, name) in [
+            (
+                EngineConfig::new().prefill_chunk_tokens(0),
+                "prefill_chunk_tokens",
+            ),
+            (
+                EngineConfig::new().prefill_chunk_tokens(8193),
+                "prefill_chunk_tokens",
+            ),
+            (
+                EngineConfig::new().context_tokens_max(1),
+                "context_tokens_max",
+            ),
+            (
+                EngineConfig::new().context_tokens_max(1001),
+                "context_tokens_max",
+            ),
+            (
+                EngineConfig::new().prefix_block_tokens(0),
+                "prefix_block_tokens",
+            ),
+        ] {
+            let message = config.validate(1000).err().unwrap().to_string();
+            assert!(message.starts_with(name), "{message}");
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Keys and values outside a running state: portable bytes, and prefixes kept for reuse.
+
+mod codec;
+mod memory;
+mod portable;
+mod prefix;
+
+pub use memory::MemoryPrefixStore;
+pub use portable::KvState;
+pub(crate) use prefix::block_keys;
+pub use prefix::{BlockKey, KvBlock, PrefixStore};

@@ -1,0 +1,45 @@
+//! Local inference of Llama-architecture models on candle.
+//!
+//! # Layers
+//! | layer | type | for |
+//! |---|---|---|
+//! | engine | [`Engine`], [`Request`], [`Generation`] | text in, streamed text out |
+//! | model | [`Model`], [`State`], [`Logits`] | `(state, tokens) -> (state, logits)` for other engines |
+//! | keys and values | [`KvState`], [`PrefixStore`] | context computed once, kept and moved as bytes |
+//!
+//! ```
+//! use ryot_inference::{Engine, EngineConfig, Model, Request, Sampling};
+//! # fn main() -> Result<(), ryot_inference::InferError> {
+//! let engine = Engine::new(Model::toy(42)?, EngineConfig::new())?;
+//! let request = Request::new("hello").max_tokens(16).sampling(Sampling::random(7).top_k(40));
+//! let completion = engine.generate(request)?.finish()?;
+//! println!("{} ({:?})", completion.text, completion.finish_reason);
+//! # Ok(())
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+
+mod chat;
+mod engine;
+mod error;
+mod kv;
+mod model;
+mod sampler;
+mod tokenizer;
+mod weights;
+
+pub use chat::Message;
+pub use engine::{
+    CancelToken, Completion, Engine, EngineConfig, FinishReason, Generation, Metrics, Piece,
+    Prompt, Request,
+};
+pub use error::{BoxError, InferError, Result};
+pub use kv::{BlockKey, KvBlock, KvState, MemoryPrefixStore, PrefixStore};
+pub use model::{Architecture, Logits, Model, ModelInfo, State};
+pub use sampler::{Sampler, Sampling};
+pub use tokenizer::{EncodeOptions, StreamDecoder, Tokenizer};
+pub use weights::{LoadOptions, gguf};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,226 @@
+//! The mutable half of a running model: keys and values of every token seen so far.
+
+use candle_core::{DType, Device, Result as CandleResult, Tensor};
+
+use super::ModelConfig;
+use crate::error::{InferError, Result};
+
+/// Keys and values of one sequence, for one model.
+///
+/// A state starts empty ([`Model::new_state`](crate::Model::new_state)), grows with every
+/// [`Model::forward`](crate::Model::forward), can be cut back ([`State::truncate`]), copied
+/// ([`State::fork`]) and carried elsewhere ([`State::export`]). Memory: see [`State::kv_bytes`];
+/// capacity doubles as needed up to the model's context.
+pub struct State {
+    pub(super) tokens: Vec<u32>,
+    pub(super) layers: Vec<LayerKv>,
+    shape: KvShape,
+    fingerprint: u128,
+    device: Device,
+    capacity: usize,
+}
+
+/// Keys and values of one layer, `[1, kv_heads, capacity, head_dim]` f32 each.
+#[derive(Debug)]
+pub(super) struct LayerKv {
+    pub(super) keys: Tensor,
+    pub(super) values: Tensor,
+}
+
+/// The dimensions that decide the size of a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KvShape {
+    pub(crate) layers: usize,
+    pub(crate) kv_heads: usize,
+    pub(crate) head_dim: usize,
+    pub(crate) context_tokens: usize,
+}
+
+impl KvShape {
+    /// Numbers (keys and values) that one token adds over all layers.
+    pub(crate) fn values_per_token(self) -> usize {
+        2 * self.layers * self.kv_heads * self.head_dim
+    }
+}
+
+/// Tokens of room that a state starts with.
+const CAPACITY_MIN: usize = 64;
+
+impl State {
+    pub(super) fn new(config: &ModelConfig, fingerprint: u128, device: &Device) -> Self {
+        let shape = KvShape {
+            layers: config.layers,
+            kv_heads: config.kv_heads,
+            head_dim: config.head_dim,
+            context_tokens: config.context_tokens,
+        };
+        Self {
+            tokens: Vec::new(),
+            layers: Vec::new(),
+            shape,
+            fingerprint,
+            device: device.clone(),
+            capacity: 0,
+        }
+    }
+
+    /// Tokens held.
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Whether no token has been seen.
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    /// The tokens held, oldest first.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    pub(crate) fn shape(&self) -> KvShape {
+        self.shape
+    }
+
+    pub(crate) fn fingerprint(&self) -> u128 {
+        self.fingerprint
+    }
+
+    /// Bytes allocated for keys and values now.
+    pub fn kv_bytes(&self) -> usize {
+        self.capacity * self.shape.values_per_token() * size_of::<f32>()
+    }
+
+    /// Forgets every token from `len` on; does nothing when fewer are held. Keeps the memory.
+    pub fn truncate(&mut self, len: usize) {
+        self.tokens.truncate(len);
+    }
+
+    /// An independent copy, for example to continue one prompt in two ways.
+    ///
+    /// Cost: copies the keys and values.
+    ///
+    /// # Errors
+    /// [`InferError::Backend`] when the copy cannot be allocated on the device.
+    pub fn fork(&self) -> Result<Self> {
+        let copy = |kv: &LayerKv| {
+            Ok(LayerKv {
+                keys: kv.keys.copy()?,
+                values: kv.values.copy()?,
+            })
+        };
+        let layers = self.layers.iter().map(copy).collect::<CandleResult<_>>();
+        Ok(Self {
+            tokens: self.tokens.clone(),
+            layers: layers.map_err(InferError::backend("fork"))?,
+            shape: self.shape,
+            fingerprint: self.fingerprint,
+            device: self.device.clone(),
+            capacity: self.capacity,
+        })
+    }
+
+    /// Makes room for `added` more tokens.
+    pub(super) fn reserve(&mut self, added: usize) -> Result<()> {
+        let context_tokens = self.shape.context_tokens;
+        let full = InferError::ContextFull {
+            held: self.len(),
+            added,
+            context_tokens,
+        };
+        let Some(needed) = self
+            .len()
+            .checked_add(added)
+            .filter(|n| *n <= context_tokens)
+        else {
+            return Err(full);
+        };
+        if needed <= self.capacity {
+            return Ok(());
+        }
+        let capacity = needed
+            .next_power_of_two()
+            .max(CAPACITY_MIN)
+            .min(context_tokens);
+        let mut layers = Vec::with_capacity(self.shape.layers);
+        for index in 0..self.shape.layers {
+            let grown = self
+                .grown(index, capacity)
+                .map_err(InferError::backend("grow kv"))?;
+            layers.push(grown);
+        }
+        self.layers = layers;
+        self.capacity = capacity;
+        Ok(())
+    }
+
+    fn grown(&self, layer: usize, capacity: usize) -> CandleResult<LayerKv> {
+        let KvShape {
+            kv_heads, head_dim, ..
+        } = self.shape;
+        let zeros = || Tensor::zeros((1, kv_heads, capacity, head_dim), DType::F32, &self.device);
+        let grown = LayerKv {
+            keys: zeros()?,
+            values: zeros()?,
+        };
+        if let Some(old) = self.layers.get(layer).filter(|_| !self.is_empty()) {
+            let held = self.len();
+            grown
+                .keys
+                .slice_set(&old.keys.narrow(2, 0, held)?.contiguous()?, 2, 0)?;
+            grown
+                .values
+                .slice_set(&old.values.narrow(2, 0, held)?.contiguous()?, 2, 0)?;
+        }
+        Ok(grown)
+    }
+
+    /// Keys and values of tokens `start..end` as numbers: per layer, keys then values, each
+    /// `[end - start, kv_heads, head_dim]`.
+    pub(crate) fn read_kv(&self, start: usize, end: usize) -> Result<Vec<f32>> {
+        let read = || -> CandleResult<Vec<f32>> {
+            let mut data = Vec::with_capacity((end - start) * self.shape.values_per_token());
+            for kv in &self.layers {
+                for tensor in [&kv.keys, &kv.values] {
+                    let part = tensor.narrow(2, start, end - start)?.transpose(1, 2)?;
+                    data.extend(part.contiguous()?.flatten_all()?.to_vec1::<f32>()?);
+                }
+            }
+            Ok(data)
+        };
+        read().map_err(InferError::backend("read kv"))
+    }
+
+    /// Appends tokens with their keys and values, laid out as [`State::read_kv`] gives them.
+    pub(crate) fn write_kv(&mut self, tokens: &[u32], data: &[f32]) -> Result<()> {
+        self.reserve(tokens.len())?;
+        let KvShape {
+            kv_heads, head_dim, ..
+        } = self.shape;
+        let plane = tokens.len() * kv_heads * head_dim;
+        let held = self.len();
+        let write = || -> CandleResult<()> {
+            let targets = self.layers.iter().flat_map(|kv| [&kv.keys, &kv.values]);
+            for (target, values) in targets.zip(data.chunks_exact(plane)) {
+                let dims = (1, tokens.len(), kv_heads, head_dim);
+                let part = Tensor::from_slice(values, dims, &self.device)?;
+                target.slice_set(&part.transpose(1, 2)?.contiguous()?, 2, held)?;
+            }
+            Ok(())
+        };
+        write().map_err(InferError::backend("write kv"))?;
+        self.tokens.extend_from_slice(tokens);
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State")
+            .field("tokens", &self.tokens.len())
+            .field("capacity", &self.capacity)
+            .field("shape", &self.shape)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,58 @@
+//! Settings of a load.
+
+use std::path::PathBuf;
+
+use candle_core::Device;
+
+/// How a model is loaded.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct LoadOptions {
+    pub(super) device: Device,
+    pub(super) context_tokens_max: Option<usize>,
+    pub(super) tokenizer_path: Option<PathBuf>,
+    pub(super) chat_template: Option<String>,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl LoadOptions {
+    /// The defaults: CPU, the file's own context, tokenizer and template.
+    pub fn new() -> Self {
+        Self {
+            device: Device::Cpu,
+            context_tokens_max: None,
+            tokenizer_path: None,
+            chat_template: None,
+        }
+    }
+
+    /// The device that weights and states live on. Default CPU.
+    pub fn device(mut self, device: Device) -> Self {
+        self.device = device;
+        self
+    }
+
+    /// Lowers the context. Default: what the file says; a larger number changes nothing. Bounds
+    /// the memory that a state can grow to.
+    pub fn context_tokens_max(mut self, tokens: usize) -> Self {
+        self.context_tokens_max = Some(tokens);
+        self
+    }
+
+    /// A `tokenizer.json` to use instead of the model's own tokenizer.
+    pub fn tokenizer_path(mut self, path: impl Into<PathBuf>) -> Self {
+        self.tokenizer_path = Some(path.into());
+        self
+    }
+
+    /// A Jinja chat template to use instead of the model's own.
+    pub fn chat_template(mut self, source: impl Into<String>) -> Self {
+        self.chat_template = Some(source.into());
+        self
+    }
+}
