@@ -1,0 +1,29 @@
+//! Harness behind the criterion suites: one suite per component, each crate beside its peers.
+//!
+//! A suite is a list of criterion groups. Ours and every peer stand in the same group, on the same
+//! prepared input, and the result of each is checked before it is timed. After a real run
+//! (`cargo bench --bench NAME`) the suite writes `target/neurectomy/NAME.json` and prints the same
+//! rows as a table; see [`Row`] for the columns. A smoke run (`cargo test --benches`) executes each
+//! benchmark once on small input, checks every result, and writes nothing, because it measures
+//! nothing.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`suite`] | [`Suite`]: criterion, smoke size, the rows, the file |
+//! | [`row`] | [`Row`], [`Goal`]: what a comparison states |
+//! | [`estimates`] | reads criterion's medians back |
+//! | [`environment`] | commit, CPU, compiler, date of a run |
+//! | [`corpus`] | the inputs: a folder of real files, or seeded generated ones |
+//! | [`models`] | seeded models of real shapes, as files |
+
+pub mod corpus;
+pub mod environment;
+pub mod estimates;
+#[cfg(feature = "inference")]
+pub mod models;
+pub mod row;
+pub mod suite;
+
+pub use environment::Environment;
+pub use row::{Goal, Row};
+pub use suite::{BenchError, Comparison, Suite, run};

@@ -1,0 +1,184 @@
+//! Suite `inference`: ryot-inference beside candle-transformers on the same GGUF file.
+//!
+//! The file has random weights of a real shape (or is the one named by `NEURECTOMY_GGUF`); speed does
+//! not depend on what weights say. Logits are compared before anything is timed.
+
+use candle_core::quantized::{GgmlDType, gguf_file};
+use candle_core::{Device, Tensor};
+use candle_transformers::models::quantized_llama::ModelWeights;
+use criterion::Throughput;
+use neurectomy_bench::models::{SMALL, TINY, write_gguf};
+use neurectomy_bench::suite::Work;
+use neurectomy_bench::{BenchError, Comparison, Row, Suite};
+use ryot_inference::{Engine, EngineConfig, LoadOptions, Model, Request, Sampling};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Greatest difference of a logit, as a part of the largest logit's size.
+const TOLERANCE: f32 = 2e-2;
+
+fn main() -> ExitCode {
+    neurectomy_bench::run("inference", |suite| {
+        if let Some(file) = std::env::var_os("NEURECTOMY_GGUF") {
+            return measure(suite, Path::new(&file), "file");
+        }
+        let dir = tempfile::tempdir()?;
+        let shape = if suite.smoke() { TINY } else { SMALL };
+        for (name, dtype) in [("Q8_0", GgmlDType::Q8_0), ("Q4_K", GgmlDType::Q4K)] {
+            let file = dir.path().join(format!("{name}.gguf"));
+            write_gguf(&file, shape, dtype, 1)?;
+            measure(suite, &file, name)?;
+        }
+        Ok(())
+    })
+}
+
+fn load_peer(file: &Path) -> Result<ModelWeights, BenchError> {
+    let mut reader = std::io::BufReader::new(std::fs::File::open(file)?);
+    let content = gguf_file::Content::read(&mut reader)?;
+    Ok(ModelWeights::from_gguf(content, &mut reader, &Device::Cpu)?)
+}
+
+/// The peer's logits for the last token of `tokens`, which follow `position` others.
+fn peer_logits(
+    peer: &mut ModelWeights,
+    tokens: &[u32],
+    position: usize,
+) -> Result<Vec<f32>, BenchError> {
+    let input = Tensor::new(tokens, &Device::Cpu)?.unsqueeze(0)?;
+    Ok(peer.forward(&input, position)?.flatten_all()?.to_vec1()?)
+}
+
+fn measure(suite: &mut Suite, file: &Path, name: &str) -> Result<(), BenchError> {
+    let start = Instant::now();
+    let model = Model::load(file, LoadOptions::new())?;
+    let ours_ms = start.elapsed().as_secs_f64() * 1e3;
+    let start = Instant::now();
+    let mut peer = load_peer(file)?;
+    let peer_ms = start.elapsed().as_secs_f64() * 1e3;
+    suite.record(
+        Row::new(&format!("{name} load, checked"), "ms", ours_ms)
+            .against("candle-transformers", peer_ms),
+    );
+    let prompt: Vec<u32> = (0_u32..)
+        .map(|i| (i * 7919) % 250)
+        .take(suite.size(8, 128))
+        .collect();
+    compare_logits(&model, &mut peer, &prompt)?;
+    prefill(suite, &model, &mut peer, &prompt, name);
+    decode(suite, &model, &mut peer, name);
+    stream(suite, model, &prompt, name)
+}
+
+fn compare_logits(
+    model: &Model,
+    peer: &mut ModelWeights,
+    prompt: &[u32],
+) -> Result<(), BenchError> {
+    let ours = model.forward(&mut model.new_state(), prompt)?;
+    let theirs = peer_logits(peer, prompt, 0)?;
+    let largest = theirs
+        .iter()
+        .fold(0.0_f32, |most, logit| most.max(logit.abs()));
+    let apart = ours
+        .last()
+        .iter()
+        .zip(&theirs)
+        .fold(0.0_f32, |most, (ours, theirs)| {
+            most.max((ours - theirs).abs())
+        });
+    if ours.last().len() == theirs.len() && apart <= TOLERANCE * largest {
+        return Ok(());
+    }
+    Err(format!("logits differ by {apart} where the largest is {largest}").into())
+}
+
+fn prefill(suite: &mut Suite, model: &Model, peer: &mut ModelWeights, prompt: &[u32], name: &str) {
+    let group_name = format!("prefill_{name}");
+    let mut group = suite.criterion().benchmark_group(&group_name);
+    group.throughput(Throughput::Elements(prompt.len() as u64));
+    group.bench_function("ryot-inference", |b| {
+        b.iter(|| {
+            model
+                .forward(&mut model.new_state(), prompt)
+                .expect("checked before")
+        });
+    });
+    group.bench_function("candle-transformers", |b| {
+        b.iter(|| peer_logits(peer, prompt, 0).expect("checked before"));
+    });
+    group.finish();
+    suite.compare(Comparison {
+        measure: &format!("{name} prefill {}", prompt.len()),
+        group: &group_name,
+        ours: "ryot-inference",
+        peer: "candle-transformers",
+        work: Work::Rate(prompt.len() as u64, "token/s"),
+        goal: None,
+    });
+}
+
+/// One token at a time from an empty state; the peer cannot cut its cache back to a longer one.
+fn decode(suite: &mut Suite, model: &Model, peer: &mut ModelWeights, name: &str) {
+    let steps: Vec<u32> = (0..).take(suite.size(2, 64)).collect();
+    let group_name = format!("decode_{name}");
+    let mut group = suite.criterion().benchmark_group(&group_name);
+    group.throughput(Throughput::Elements(steps.len() as u64));
+    group.bench_function("ryot-inference", |b| {
+        b.iter(|| {
+            let mut state = model.new_state();
+            for token in steps.chunks(1) {
+                model.forward(&mut state, token).expect("checked before");
+            }
+        });
+    });
+    group.bench_function("candle-transformers", |b| {
+        b.iter(|| {
+            for (position, token) in steps.chunks(1).enumerate() {
+                peer_logits(peer, token, position).expect("checked before");
+            }
+        });
+    });
+    group.finish();
+    suite.compare(Comparison {
+        measure: &format!("{name} decode {}", steps.len()),
+        group: &group_name,
+        ours: "ryot-inference",
+        peer: "candle-transformers",
+        work: Work::Rate(steps.len() as u64, "token/s"),
+        goal: None,
+    });
+}
+
+/// The engine's own metrics: first token and the time between tokens, sampling and text included.
+fn stream(suite: &mut Suite, model: Model, prompt: &[u32], name: &str) -> Result<(), BenchError> {
+    let engine = Engine::new(model, EngineConfig::new())?;
+    let request = Request::new(prompt.to_vec())
+        .max_tokens(suite.size(4, 128))
+        .sampling(Sampling::random(1))
+        .ignore_end(true);
+    let completion = engine.generate(request)?.finish()?;
+    if completion.tokens.len() != suite.size(4, 128) {
+        return Err(format!("{} tokens came", completion.tokens.len()).into());
+    }
+    let metrics = completion.metrics;
+    let millis = |time: Option<std::time::Duration>| {
+        time.map(|time| time.as_secs_f64() * 1e3)
+            .ok_or("no token was timed")
+    };
+    for (measure, value) in [
+        ("first token", millis(metrics.time_to_first_token)?),
+        (
+            "between tokens, p50",
+            millis(metrics.inter_token_quantile(0.5))?,
+        ),
+        (
+            "between tokens, p99",
+            millis(metrics.inter_token_quantile(0.99))?,
+        ),
+    ] {
+        suite.record(Row::new(&format!("{name} {measure}"), "ms", value));
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! Suite `sketches`: each family beside a peer, with measured error and bytes in rows of their own.
+//!
+//! Keys are 64-bit integers from a seeded generator, all different unless a group says otherwise. Every
+//! structure hashes its keys itself, as its users would have it do.
+
+mod distinct;
+mod frequency;
+mod membership;
+mod quantiles;
+mod similarity;
+
+use neurectomy_bench::BenchError;
+use neurectomy_bench::corpus::SplitMix64;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    neurectomy_bench::run("sketches", |suite| {
+        distinct::distinct(suite)?;
+        membership::membership(suite)?;
+        frequency::frequency(suite)?;
+        frequency::top_k(suite)?;
+        similarity::similarity(suite)?;
+        quantiles::quantiles(suite)
+    })
+}
+
+fn keys(count: usize, seed: u64) -> Vec<u64> {
+    let mut seeded = SplitMix64::new(seed);
+    (0..count).map(|_| seeded.bits()).collect()
+}
+
+fn near(what: &str, found: f64, expected: f64, tolerance: f64) -> Result<(), BenchError> {
+    if (found - expected).abs() <= tolerance * expected {
+        Ok(())
+    } else {
+        Err(format!("{what}: {found} is more than {tolerance} away from {expected}").into())
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts below 2^52")]
+fn float(count: usize) -> f64 {
+    count as f64
+}
