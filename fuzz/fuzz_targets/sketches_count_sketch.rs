@@ -1,0 +1,17 @@
+//! Any bytes are refused or decode to a CountSketch that encodes to the same bytes and can be used.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use sketches::frequency::CountSketch;
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(mut sketch) = CountSketch::from_bytes(data) else { return };
+    let bytes = sketch.to_bytes();
+    let body = data.len() - 8;
+    assert_eq!(bytes[..body], data[..body]);
+    sketch.add(&7_u64, -3);
+    let _ = sketch.estimate(&7_u64);
+    let other = sketch.clone();
+    sketch.merge(&other).expect("the same shape");
+    CountSketch::from_bytes(&sketch.to_bytes()).expect("a used sketch can be read again");
+});
