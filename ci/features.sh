@@ -17,4 +17,5 @@ features sigma-vault
 features agent-collective
 features ryot-inference
 features neurectomy
+features neurectomy-examples sketches sigma-lang sigma-vault agent-collective ryot-inference workflow
 features neurectomy-bench sketches compression storage agents inference workflow
