@@ -3,7 +3,7 @@
 //! The crates `ultraloglog` and `exaloglog` are given hashes of our hash function, made inside the
 //! measured loop, since hashing is not what is compared.
 
-use crate::{float, keys, near};
+use crate::{compare_by, float, keys, near};
 use criterion::Throughput;
 use datasketches::hll::{HllSketch, HllType};
 use hyperloglogplus::{HyperLogLog as _, HyperLogLogPlus};
@@ -22,7 +22,7 @@ pub(crate) fn distinct(suite: &mut Suite) -> Result<(), BenchError> {
     let keys = keys(suite.size(10_000, 1_000_000), 1);
     hll_insert(suite, &keys)?;
     hll_few(suite)?;
-    hll_atomic(suite, &keys)?;
+    hll_atomic(suite)?;
     loglog(suite, &keys)?;
     memory_times_error(suite)?;
     distinct_error(suite)
@@ -86,10 +86,16 @@ fn hll_insert(suite: &mut Suite, keys: &[u64]) -> Result<(), BenchError> {
     group.finish();
     let bytes = hll(keys).memory_bytes();
     for ours in ["new and slice", "new and one by one", "filled and slice"] {
-        for peer in ["hyperloglogplus", "datasketches"] {
-            let measure = format!("HyperLogLog p14, insert u64, {ours}, {bytes} bytes");
-            let goal = Some(Goal::OursAtMost(1.3));
-            compare(suite, &measure, ["hll_insert", ours, peer], count, goal);
+        for (peer, ratio) in [("hyperloglogplus", 0.406), ("datasketches", 0.283)] {
+            let comparison = Comparison {
+                measure: &format!("HyperLogLog p14, insert u64, {ours}, {bytes} bytes"),
+                group: "hll_insert",
+                ours,
+                peer,
+                work: Work::Operations(count as u64),
+                goal: None,
+            };
+            compare_by(suite, comparison, 1.3, ratio);
         }
     }
     let encoded = float(hll(keys).to_bytes().len());
@@ -131,7 +137,9 @@ fn hll_few(suite: &mut Suite) -> Result<(), BenchError> {
     Ok(())
 }
 
-fn hll_atomic(suite: &mut Suite, keys: &[u64]) -> Result<(), BenchError> {
+fn hll_atomic(suite: &mut Suite) -> Result<(), BenchError> {
+    // Long enough for the start of a thread not to matter.
+    let keys = &keys(suite.size(10_000, 4_000_000), 3);
     let count = keys.len();
     let mut group = suite.criterion().benchmark_group("hll_atomic");
     group.throughput(Throughput::Elements(count as u64));
@@ -154,6 +162,21 @@ fn hll_atomic(suite: &mut Suite, keys: &[u64]) -> Result<(), BenchError> {
             sketch
         });
     });
+    let filled = AtomicHyperLogLog::new(PRECISION)?;
+    filled.insert_each(keys);
+    group.bench_function("filled, key by key, one thread", |b| {
+        b.iter(|| keys.iter().for_each(|key| filled.insert(key)));
+    });
+    group.bench_function("filled, key by key, two threads", |b| {
+        b.iter(|| {
+            std::thread::scope(|scope| {
+                for part in keys.chunks(count.div_ceil(2)) {
+                    let filled = &filled;
+                    scope.spawn(move || part.iter().for_each(|key| filled.insert(key)));
+                }
+            });
+        });
+    });
     group.bench_function("plain", |b| b.iter(|| hll(keys)));
     group.finish();
     let at = "hll_atomic";
@@ -166,13 +189,15 @@ fn hll_atomic(suite: &mut Suite, keys: &[u64]) -> Result<(), BenchError> {
     );
     let goal = Some(Goal::RatioAtMost(0.59));
     let names = [at, "two threads", "one thread"];
-    compare(
-        suite,
-        "atomic HyperLogLog p14, two threads",
-        names,
-        count,
-        goal,
-    );
+    let measure = "atomic HyperLogLog p14, slices, two threads";
+    compare(suite, measure, names, count, goal);
+    let names = [
+        at,
+        "filled, key by key, two threads",
+        "filled, key by key, one thread",
+    ];
+    let measure = "atomic HyperLogLog p14, filled, key by key, two threads";
+    compare(suite, measure, names, count, goal);
     Ok(())
 }
 

@@ -1,16 +1,18 @@
 //! Suite `sketches`: each family beside a peer, with measured error and bytes in rows of their own.
 //!
-//! Keys are 64-bit integers from a seeded generator, all different unless a group says otherwise. Every
+//! Keys are 64-bit integers from a seeded generator, all different unless a group says otherwise; 16-byte
+//! ids and 64-byte strings stand in `keys`. Every
 //! structure hashes its keys itself, as its users would have it do.
 
 mod distinct;
 mod frequency;
+mod keys;
 mod membership;
 mod quantiles;
 mod similarity;
 
-use neurectomy_bench::BenchError;
 use neurectomy_bench::corpus::SplitMix64;
+use neurectomy_bench::{BenchError, Comparison, Goal, Suite};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -20,8 +22,20 @@ fn main() -> ExitCode {
         frequency::frequency(suite)?;
         frequency::top_k(suite)?;
         similarity::similarity(suite)?;
-        quantiles::quantiles(suite)
+        quantiles::quantiles(suite)?;
+        keys::kinds_of_keys(suite)
     })
+}
+
+/// Two rows of one comparison: the goal as measured on the machine of the design, and the ratio to
+/// the peer that it was there, for other machines.
+fn compare_by(suite: &mut Suite, comparison: Comparison<'_>, nanoseconds: f64, ratio: f64) {
+    for goal in [Goal::OursAtMost(nanoseconds), Goal::RatioAtMost(ratio)] {
+        suite.compare(Comparison {
+            goal: Some(goal),
+            ..comparison
+        });
+    }
 }
 
 fn keys(count: usize, seed: u64) -> Vec<u64> {

@@ -1,6 +1,6 @@
 //! Quantiles: DDSketch, t-digest and KLL beside their peers.
 
-use crate::{float, near};
+use crate::{compare_by, float, near};
 use criterion::Throughput;
 use datasketches::tdigest::TDigestMut;
 use neurectomy_bench::corpus::SplitMix64;
@@ -128,48 +128,26 @@ pub(crate) fn quantiles(suite: &mut Suite) -> Result<(), BenchError> {
         b.iter(|| peer_histogram(black_box(&values)).expect("checked"));
     });
     group.finish();
-    for (measure, ours, peer, goal) in [
-        (
-            "DDSketch 1 %, insert",
-            "ddsketch",
-            "sketches-ddsketch",
-            Some(2.0),
-        ),
-        (
-            "DDSketch 1 %, insert of a slice",
-            "ddsketch-slice",
-            "sketches-ddsketch",
-            Some(2.0),
-        ),
-        (
-            "DDSketch 1 %, insert of a slice",
-            "ddsketch-slice",
-            "hdrhistogram",
-            Some(2.0),
-        ),
-        (
-            "t-digest of the error of 200, insert",
-            "tdigest",
-            "datasketches-tdigest",
-            Some(14.0),
-        ),
-        (
-            "t-digest of the error of 200, insert",
-            "tdigest",
-            "tdigest-crate",
-            Some(14.0),
-        ),
-        ("KLL 200, insert", "kll", "datasketches-tdigest", None),
+    let comparison = |measure, ours, peer| Comparison {
+        measure,
+        group: "quantiles_insert",
+        ours,
+        peer,
+        work: Work::Operations(count as u64),
+        goal: None,
+    };
+    let (one, slice) = ("DDSketch 1 %, insert", "DDSketch 1 %, insert of a slice");
+    let digest = "t-digest of the error of 200, insert";
+    for (measure, ours, peer, nanoseconds, ratio) in [
+        (one, "ddsketch", "sketches-ddsketch", 2.0, 0.204),
+        (slice, "ddsketch-slice", "sketches-ddsketch", 2.0, 0.204),
+        (digest, "tdigest", "datasketches-tdigest", 14.0, 0.326),
+        (digest, "tdigest", "tdigest-crate", 14.0, 0.538),
     ] {
-        suite.compare(Comparison {
-            measure,
-            group: "quantiles_insert",
-            ours,
-            peer,
-            work: Work::Operations(count as u64),
-            goal: goal.map(Goal::OursAtMost),
-        });
+        compare_by(suite, comparison(measure, ours, peer), nanoseconds, ratio);
     }
+    suite.compare(comparison(slice, "ddsketch-slice", "hdrhistogram"));
+    suite.compare(comparison("KLL 200, insert", "kll", "datasketches-tdigest"));
     rank_errors(suite)
 }
 

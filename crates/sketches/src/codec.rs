@@ -5,8 +5,8 @@
 //!      0     4  magic "SKCH"
 //!      4     1  format version, 1
 //!      5     1  family code
-//!      6     2  zero
-//!      8     8  hash seed, zero where the family does not hash
+//!      6     2  hash rule: 0 the stable hash, 1 SipHash under a secret key
+//!      8     8  hash seed, or identity of the key; zero where the family does not hash
 //!     16     n  body of the family
 //!   16+n     8  XXH3-64 with seed 0 of all bytes before
 //! ```
@@ -20,6 +20,12 @@ const MAGIC: [u8; 4] = *b"SKCH";
 const VERSION: u8 = 1;
 const PREAMBLE_BYTES: usize = 16;
 const CHECKSUM_BYTES: usize = 8;
+const RULE_AT: usize = 6;
+const SEED_AT: usize = 8;
+/// Keys are hashed by the stable hash.
+const STABLE: u16 = 0;
+/// Keys are hashed under a secret key.
+const KEYED: u16 = 1;
 
 /// Kinds of encoded structures; the numbers are part of the format and never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,11 +155,7 @@ impl<'a> Reader<'a> {
             });
         };
         let (covered, stored) = bytes.split_at(body_end);
-        let mut reader = Self {
-            sketch,
-            bytes: covered,
-            offset: 0,
-        };
+        let mut reader = Self::plain(sketch, covered);
         let found: [u8; 4] = reader.array("magic")?;
         if found != MAGIC {
             return Err(SketchError::Magic { sketch, found });
@@ -174,11 +176,7 @@ impl<'a> Reader<'a> {
                 expected: family as u8,
             });
         }
-        let mut tail = Reader {
-            sketch,
-            bytes: stored,
-            offset: 0,
-        };
+        let mut tail = Reader::plain(sketch, stored);
         let stored = tail.u64("checksum")?;
         let computed = hash_bytes(covered, 0);
         // A fuzzer cannot guess checksums; the fields behind must stand on their own.
@@ -190,12 +188,24 @@ impl<'a> Reader<'a> {
             });
         }
         let offset = reader.offset;
-        let reserved = u16::from_le_bytes(reader.array("reserved")?);
-        if reserved != 0 {
-            return Err(reader.bad_field("reserved", offset, format!("{reserved}"), "0"));
+        let found = u16::from_le_bytes(reader.array("hash rule")?);
+        if found == KEYED {
+            return Err(hash_rule(sketch, found, STABLE));
+        }
+        if found != STABLE {
+            return Err(reader.bad_field("hash rule", offset, format!("{found}"), "0 or 1"));
         }
         let seed = reader.u64("seed")?;
         Ok((reader, seed))
+    }
+
+    /// A reader of bytes in another project's format, without our preamble and checksum.
+    pub(crate) const fn plain(sketch: &'static str, bytes: &'a [u8]) -> Self {
+        Self {
+            sketch,
+            bytes,
+            offset: 0,
+        }
     }
 
     pub(crate) fn offset(&self) -> usize {
@@ -321,9 +331,69 @@ impl<'a> Reader<'a> {
             "end of body",
             self.offset,
             value,
-            "no bytes before the checksum",
+            "no bytes behind the body",
         ))
     }
+}
+
+const fn hash_rule(sketch: &'static str, found: u16, expected: u16) -> SketchError {
+    SketchError::HashRule {
+        sketch,
+        found,
+        expected,
+    }
+}
+
+/// Marks an encoding as one whose keys are hashed under a secret key.
+pub(crate) fn keyed_bytes(bytes: Vec<u8>) -> Vec<u8> {
+    with_rule(bytes, KEYED)
+}
+
+/// The encoding without that mark, after the rule, the identity of the key and the checksum were
+/// found right; everything else is left to the reader of the family.
+pub(crate) fn unkeyed_bytes(
+    sketch: &'static str,
+    bytes: &[u8],
+    id: u64,
+) -> Result<Vec<u8>, SketchError> {
+    let mut reader = Reader::plain(sketch, bytes);
+    reader.raw("preamble", RULE_AT)?;
+    let found = u16::from_le_bytes(reader.array("hash rule")?);
+    if found == STABLE {
+        return Err(hash_rule(sketch, found, KEYED));
+    }
+    if found != KEYED {
+        return Err(reader.bad_field("hash rule", RULE_AT, format!("{found}"), "0 or 1"));
+    }
+    let right = reader.u64("key identity")?;
+    let body = reader.remaining().saturating_sub(CHECKSUM_BYTES);
+    reader.raw("body", body)?;
+    let (covered, _) = bytes.split_at(reader.offset());
+    let stored = reader.u64("checksum")?;
+    let computed = hash_bytes(covered, 0);
+    if stored != computed && !cfg!(fuzzing) {
+        return Err(SketchError::Checksum {
+            sketch,
+            stored,
+            computed,
+        });
+    }
+    if id != right {
+        return Err(SketchError::KeyMismatch {
+            sketch,
+            left: id,
+            right,
+        });
+    }
+    Ok(with_rule(bytes.to_vec(), STABLE))
+}
+
+fn with_rule(mut bytes: Vec<u8>, rule: u16) -> Vec<u8> {
+    if let Some(place) = bytes.get_mut(RULE_AT..SEED_AT) {
+        place.copy_from_slice(&rule.to_le_bytes());
+    }
+    bytes.truncate(bytes.len().saturating_sub(CHECKSUM_BYTES));
+    Writer { bytes }.finish()
 }
 
 /// Gives a type `Serialize` and `Deserialize` as the bytes of its own codec.

@@ -34,6 +34,28 @@ pub enum SketchError {
         /// Seed of the argument.
         right: u64,
     },
+    /// Two structures, or bytes and a reader, have different secret keys; the identities are shown.
+    #[error("{sketch}: secret keys differ, identity {left:#018x} here and {right:#018x} there")]
+    KeyMismatch {
+        /// Structure that was asked to combine or to be read.
+        sketch: &'static str,
+        /// Identity of the key of the receiver.
+        left: u64,
+        /// Identity of the key of the argument, or in the bytes.
+        right: u64,
+    },
+    /// The keys of the structure in the bytes were hashed by another rule than the reader's.
+    #[error(
+        "{sketch}: hash rule {found} in the bytes, expected {expected} (0 seeded, 1 secret key)"
+    )]
+    HashRule {
+        /// Structure that was being read.
+        sketch: &'static str,
+        /// Rule in the bytes.
+        found: u16,
+        /// Rule of the reader.
+        expected: u16,
+    },
     /// Two structures of different size or kind cannot be combined or compared.
     #[error("{sketch}: {name} differs, {left} here and {right} there")]
     ShapeMismatch {

@@ -7,10 +7,10 @@
 //! | the same, in 3/4 or 3/5 of the memory | [`UltraLogLog`], [`ExaLogLog`] | `0.761 / sqrt(2^p)`; `0.362 / sqrt(2^p)` | `2^p`; `3.5 * 2^p` | O(1) |
 //! | was this key there? | [`BloomFilter`] | "no" is certain; "yes" wrong at the rate asked for | 1.2 per key for 1 % | O(hashes) |
 //! | the same, one cache line a key | [`SplitBlockBloom`] | the same | 1.32 per key for 1 % | O(1) |
-//! | the same, for a set that is fixed | [`BinaryFuse8`] | "yes" wrong for 1 in 256 | 1.13 per key | about 40 ns to build |
+//! | the same, for a set that is fixed | [`BinaryFuse8`] | "yes" wrong for 1 in 256 | 1.13 per key | not grown, built once; see `docs/benchmarks` |
 //! | how often was this key there? | [`CountMin`] | never too low; at most `e / width` of the total too high, with probability `1 - e^-depth` | 4 per cell | O(depth) |
 //! | which keys most often? | [`SpaceSaving`] | each count with its own error, at most `total / capacity` | one entry per key kept | O(1) amortised |
-//! | the same, faster | [`FrequentItems`](top_k::FrequentItems) | one error for all, at most `2 total / capacity` | one entry per key kept | O(1) amortised |
+//! | the same by Misra and Gries, faster | [`FrequentItems`](top_k::FrequentItems) | one error for all, at most `2 total / capacity` | one entry per key kept | O(1) amortised |
 //! | how often, with counts taken away? | [`CountSketch`](frequency::CountSketch) | `sqrt(8 / width)` of the Euclidean norm, with probability `1 - 2^(-depth / 2)` | 8 per cell | O(depth) |
 //! | how alike are two sets? | [`MinHash`], [`Signature`] | standard error `sqrt(J (1 - J) / k)`, 0.044 at `k = 128` | 4 `k` | O(k) |
 //! | the same, one hash per element | [`OnePermutation`](similarity::OnePermutation) | the same or less | 4 `k` | O(1) |
@@ -19,6 +19,10 @@
 //! | what is the p99? | [`DdSketch`] | within 1 % (as asked for) of the true value | 8 per bin | O(1) |
 //! | the same, by rank, best at the ends | [`TDigest`](quantiles::TDigest) | 1.8 % of rank at the median, 0.4 % at the p99, observed | 20 kB | O(1) amortised |
 //! | the same, by rank, proven | [`Kll`](quantiles::Kll) | 1.9 % of rank with probability 99 % | 10 kB | O(1) amortised |
+//!
+//! Times of all of them stand in the README, beside the run that measured them. Keys that
+//! strangers choose are hashed under a secret key by [`hash::Keyed`]; sketches of Apache
+//! DataSketches are read and written by [`distinct::ApacheHll`].
 //!
 //! All structures insert any [`Hash`](core::hash::Hash) key, hashed by the stable seeded hash of
 //! [`hash`], or a ready 64-bit hash through their `*_hash` methods. All but the index, the static filter

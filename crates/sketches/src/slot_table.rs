@@ -94,23 +94,6 @@ impl SlotTable {
         }
     }
 
-    /// Gives every slot a new number, or drops it where it has none.
-    pub(crate) fn renumber(&mut self, number_of: impl Fn(u32) -> Option<u32>) {
-        let vacant = Cell {
-            tag: 0,
-            slot: VACANT,
-        };
-        let old = core::mem::take(&mut self.cells);
-        self.cells = vec![vacant; old.len()];
-        self.len = 0;
-        for cell in old.into_iter().filter(|cell| cell.slot != VACANT) {
-            if let Some(slot) = number_of(cell.slot) {
-                self.place(Cell { slot, ..cell });
-                self.len += 1;
-            }
-        }
-    }
-
     /// Frees a cell and moves the cells behind it, so that none is cut off from its home.
     #[inline]
     fn close(&mut self, mut hole: usize) {

@@ -153,6 +153,48 @@ fn threads_together_make_the_sketch_of_all_streams() {
 }
 
 #[test]
+fn threads_that_count_slices_or_sketches_of_their_own_make_the_sketch_of_all_streams() {
+    use sketches::frequency::AtomicCountMin;
+    let streams: Vec<Vec<u64>> = (0..3).map(|seed| zipf_stream(seed, 9_000, 1.1)).collect();
+    let builder = CountMinBuilder::with_size(3, 1_000).seed(5);
+    // Slices below and above the number of cells.
+    for length in [100, 2_999, 3_000, 9_000] {
+        let shared = AtomicCountMin::try_from(builder.build().unwrap()).unwrap();
+        std::thread::scope(|scope| {
+            for stream in &streams[1..] {
+                scope.spawn(|| {
+                    stream
+                        .chunks(length)
+                        .for_each(|keys| shared.insert_each(keys))
+                });
+            }
+            scope.spawn(|| {
+                let mut own = builder.build().unwrap();
+                own.insert_each(&streams[0]);
+                shared.merge(&own).unwrap();
+            });
+        });
+        let mut alone = builder.build().unwrap();
+        streams.iter().for_each(|stream| alone.insert_each(stream));
+        assert_eq!(shared.into_count_min(), alone);
+    }
+    let shared = AtomicCountMin::with_size(3, 1_000).unwrap();
+    let refused = |builder: CountMinBuilder| {
+        let other = builder.build().unwrap();
+        shared.merge(&other).unwrap_err().to_string()
+    };
+    assert!(refused(builder).contains("seeds differ"));
+    assert_eq!(
+        refused(CountMinBuilder::with_size(3, 999)),
+        "atomic count-min: width differs, 1000 here and 999 there"
+    );
+    assert_eq!(
+        refused(CountMinBuilder::with_size(3, 1_000).update(Update::Conservative)),
+        "atomic count-min: update differs, plain here and conservative there"
+    );
+}
+
+#[test]
 fn estimates_of_a_shared_sketch_never_lag_and_cells_stop() {
     use sketches::frequency::AtomicCountMin;
     let shared = AtomicCountMin::with_size(3, 50).unwrap();

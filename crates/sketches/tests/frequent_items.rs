@@ -91,6 +91,40 @@ fn every_bound_holds_after_merging_parts_in_any_order() {
 }
 
 #[test]
+fn slices_hold_every_bound_and_are_one_by_one_while_there_is_room() {
+    for stream in streams() {
+        let keys: Vec<u64> = stream.iter().map(|(key, _)| *key).collect();
+        let ones: Vec<(u64, u64)> = keys.iter().map(|key| (*key, 1)).collect();
+        for capacity in [2, 3, 10, 100, 20_000] {
+            for length in [1, 127, 128, 1000] {
+                let mut counter = FrequentItems::new(capacity).unwrap();
+                keys.chunks(length)
+                    .for_each(|keys| counter.insert_each(keys));
+                check(&counter, &exact(&ones));
+                if counter.error_bound() == 0 || length == 1 {
+                    assert_eq!(counter.to_bytes(), build(capacity, &ones).to_bytes());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn keys_of_no_bytes_and_keys_that_own_memory_are_counted() {
+    let mut nothing = FrequentItems::new(2).unwrap();
+    nothing.insert_each(&[(); 300]);
+    nothing.insert(());
+    assert_eq!((nothing.len(), nothing.top(1)[0].count), (1, 301));
+    let words: Vec<String> = (0..2000).map(|i| format!("word {}", i * i % 97)).collect();
+    let mut counter = FrequentItems::new(200).unwrap();
+    counter.insert_each(&words);
+    let counts = |word: &String| words.iter().filter(|other| *other == word).count() as u64;
+    for heavy in counter.top(200) {
+        assert_eq!((heavy.count, heavy.error), (counts(&heavy.item), 0));
+    }
+}
+
+#[test]
 fn merging_is_commutative() {
     for stream in streams() {
         let (left, right) = stream.split_at(stream.len() / 3);

@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 fn with_preamble() -> impl Iterator<Item = Sample> {
     samples()
         .into_iter()
-        .filter(|sample| sample.name != "split_block_parquet")
+        .filter(|sample| sample.name != "split_block_parquet" && !sample.name.starts_with("apache"))
 }
 
 /// Puts the right checksum behind changed bytes, so that the fields themselves are tested.
@@ -131,7 +131,9 @@ fn extra_bytes_are_refused() {
 
 #[test]
 fn one_kind_is_not_read_as_another() {
-    let all: Vec<Sample> = with_preamble().collect();
+    let all: Vec<Sample> = with_preamble()
+        .filter(|sample| !sample.name.starts_with("keyed")) // these are told apart by more: see keyed.rs
+        .collect();
     for writer in &all {
         for reader in &all {
             let (kind, other) = (writer.bytes[5], reader.bytes[5]);
@@ -203,10 +205,17 @@ fn the_errors_of_the_preamble_name_what_they_found() {
     assert!(message(|bytes| bytes[8] = 1).starts_with("hyperloglog: checksum 0x"));
     assert_eq!(
         message(|bytes| {
+            bytes[6] = 2;
+            restamp(bytes);
+        }),
+        "hyperloglog: hash rule at byte 6 is 2, allowed: 0 or 1"
+    );
+    assert_eq!(
+        message(|bytes| {
             bytes[6] = 1;
             restamp(bytes);
         }),
-        "hyperloglog: reserved at byte 6 is 1, allowed: 0"
+        "hyperloglog: hash rule 1 in the bytes, expected 0 (0 seeded, 1 secret key)"
     );
     assert_eq!(
         message(|bytes| {

@@ -6,7 +6,8 @@ use std::{
 };
 
 use sketches::{
-    HyperLogLog, SketchError, distinct::AtomicHyperLogLog, hash::hash_u64, membership::AtomicBloom,
+    CountMin, HyperLogLog, SketchError, distinct::AtomicHyperLogLog, frequency::AtomicCountMin,
+    hash::hash_u64, membership::AtomicBloom,
 };
 
 const THREADS: u64 = 4;
@@ -27,7 +28,8 @@ fn together(part: impl Fn(u64) + Sync) {
 
 #[test]
 fn counting_together_is_counting_alone() {
-    for (precision, keys) in [(4, 20_000_u64), (10, 60_000), (14, 60_000)] {
+    // Slices of fewer and of more than two keys a register.
+    for (precision, keys) in [(4, 20_000_u64), (10, 60_000), (14, 60_000), (14, 2_000)] {
         let shared = AtomicHyperLogLog::with_seed(precision, 5).unwrap();
         // Every key is counted by two threads, in opposite orders.
         together(|thread| {
@@ -43,6 +45,40 @@ fn counting_together_is_counting_alone() {
         alone.extend(0..keys);
         assert_eq!(shared.snapshot(), alone);
         assert_eq!(shared.estimate(), alone.estimate());
+    }
+}
+
+/// Many short rounds in structures so small that all threads write the same few words, from the first
+/// instant on: a lost update of any round shows, since the end states are compared bit by bit.
+#[test]
+fn nothing_is_lost_where_all_threads_meet() {
+    for round in 0..300 {
+        let counter = AtomicHyperLogLog::with_seed(4, round).unwrap();
+        let filter = AtomicBloom::with_rate_and_seed(20, 0.3, round).unwrap();
+        let counts = AtomicCountMin::with_size(2, 3).unwrap();
+        let keys = 40_u64;
+        together(|thread| {
+            for i in 0..keys {
+                // Two threads go up, two down, so that they cross.
+                let key = if thread % 2 == 0 { i } else { keys - 1 - i };
+                counter.insert(&(key + thread));
+                filter.insert(&(key + thread));
+                counts.add(&key, thread + 1);
+            }
+        });
+        let mut alone = HyperLogLog::with_seed(4, round).unwrap();
+        alone.extend(0..keys + THREADS - 1);
+        let registers = AtomicHyperLogLog::with_seed(4, round).unwrap();
+        registers.merge(&alone).unwrap();
+        assert_eq!(counter.snapshot(), registers.snapshot(), "{round}");
+        let alone = AtomicBloom::with_rate_and_seed(20, 0.3, round).unwrap();
+        (0..keys + THREADS - 1).for_each(|key| {
+            alone.insert(&key);
+        });
+        assert_eq!(filter.to_bytes(), alone.to_bytes(), "{round}");
+        let mut alone = CountMin::with_size(2, 3).unwrap();
+        (0..keys).for_each(|key| alone.add(&key, (1..=THREADS).sum()));
+        assert_eq!(counts.into_count_min(), alone, "{round}");
     }
 }
 
@@ -88,6 +124,27 @@ fn filling_together_is_filling_alone() {
         alone.insert(&key);
     });
     assert_eq!(shared.to_bytes(), alone.to_bytes());
+    // Slices of fewer and of more than two keys a word, beside keys one by one, for every number of
+    // bits a key and lengths that fill no batch.
+    for (items, rate) in [(100, 0.5), (2_000, 0.1), (2_000, 0.01), (30_000, 1e-4)] {
+        let keys = 4 * 10_001;
+        let shared = AtomicBloom::with_rate_and_seed(items, rate, 9).unwrap();
+        together(|thread| {
+            let part = (0..keys / THREADS).map(|i| i * THREADS + thread);
+            if thread == 0 {
+                part.for_each(|key| {
+                    shared.insert(&key);
+                });
+            } else {
+                shared.insert_each(&part.collect::<Vec<_>>());
+            }
+        });
+        let alone = AtomicBloom::with_rate_and_seed(items, rate, 9).unwrap();
+        (0..keys).for_each(|key| {
+            alone.insert(&key);
+        });
+        assert_eq!(shared.to_bytes(), alone.to_bytes(), "{items} {rate}");
+    }
 }
 
 #[test]

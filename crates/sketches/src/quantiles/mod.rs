@@ -11,6 +11,7 @@
 //! and `q = 1` the greatest.
 
 mod ddsketch;
+mod ends;
 mod interface;
 mod kll;
 mod tdigest;

@@ -14,6 +14,7 @@
 //! | [`Level::Avx512`] | those, and AVX-512 F, BW, CD, DQ, VL |
 //! | [`Level::Neon`] | NEON, which every 64-bit ARM CPU has |
 
+pub(crate) mod bins;
 pub(crate) mod kernel;
 mod level;
 pub(crate) mod ranks;

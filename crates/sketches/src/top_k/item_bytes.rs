@@ -1,7 +1,12 @@
 //! Keys as bytes, for the counters that own their keys.
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
-use alloc::{string::String, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
+
+use crate::{
+    codec::{Reader, Writer},
+    error::SketchError,
+};
 
 /// A key that can be written into the bytes of a counter and read back.
 ///
@@ -92,4 +97,38 @@ impl<const N: usize> ItemBytes for [u8; N] {
     fn read(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok()
     }
+}
+
+/// Appends a key: its length in bytes as a varint, then the bytes.
+pub(super) fn write_item<K: ItemBytes>(writer: &mut Writer, item: &K) {
+    let mut bytes = Vec::new();
+    item.write(&mut bytes);
+    writer.varint(bytes.len() as u64);
+    writer.raw(&bytes);
+}
+
+/// Reads what [`write_item`] wrote.
+pub(super) fn read_item<K: ItemBytes>(reader: &mut Reader<'_>) -> Result<K, SketchError> {
+    let len = usize::try_from(reader.varint("key length")?).unwrap_or(usize::MAX);
+    let at = reader.offset();
+    K::read(reader.raw("key", len)?).ok_or_else(|| {
+        let (value, allowed) = (format!("{len} bytes"), "the bytes of a key of its type");
+        reader.bad_field("key", at, value, allowed)
+    })
+}
+
+/// Reads the type code, which must be that of the keys asked for.
+pub(super) fn read_type<K: ItemBytes>(reader: &mut Reader<'_>) -> Result<(), SketchError> {
+    let at = reader.offset();
+    let code = reader.u8("key type")?;
+    if code == K::TYPE_CODE {
+        return Ok(());
+    }
+    Err(reader.bad_field("key type", at, format!("{code}"), "the one asked for"))
+}
+
+/// The error of an entry that is in the wrong place or there twice.
+pub(super) fn out_of_order(reader: &Reader<'_>, at: usize) -> SketchError {
+    let (value, allowed) = (String::from("out of order"), "each key once, in order");
+    reader.bad_field("entry", at, value, allowed)
 }

@@ -4,8 +4,10 @@
 use sketches::{
     BinaryFuse8, BloomFilter, CountMin, DdSketch, ExaLogLog, HyperLogLog, MinHash, SketchError,
     SpaceSaving, SplitBlockBloom, UltraLogLog,
+    distinct::{ApacheHll, ApacheHllType},
     frequency::{CountMinBuilder, CountSketch, Update},
-    membership::AtomicBloom,
+    hash::{Keyed, SipKey},
+    membership::{AtomicBloom, BloomBuilder},
     quantiles::{Kll, TDigest},
     similarity::{OnePermutation, PackedSignature},
     top_k::FrequentItems,
@@ -90,7 +92,52 @@ pub(crate) fn samples() -> Vec<Sample> {
     all.extend(similarity_samples());
     all.extend(frequent_items_samples());
     all.extend(rank_samples());
+    all.extend(keyed_samples());
+    all.extend(apache_samples());
     all
+}
+
+fn apache_samples() -> Vec<Sample> {
+    let recode: Recode = |bytes| Ok(ApacheHll::from_bytes(bytes)?.to_bytes());
+    let build = |precision, kind, n| {
+        let mut sketch = ApacheHll::new(precision, kind).unwrap();
+        (0..n).for_each(|key| sketch.insert_u64(key));
+        sketch
+    };
+    use ApacheHllType::{Hll4, Hll6, Hll8};
+    let mut merged = build(5, Hll8, 300);
+    merged.merge(&build(5, Hll8, 500)).unwrap();
+    let mut four = build(5, Hll4, 5_000);
+    // A value 15 above the least one, which four bits do not hold.
+    (0..200_000).for_each(|key| four.insert_u64(key << 20));
+    vec![
+        sample("apache_empty", build(12, Hll8, 0).to_bytes(), recode),
+        sample("apache_list", build(10, Hll4, 5).to_bytes(), recode),
+        sample("apache_set", build(10, Hll6, 20).to_bytes(), recode),
+        sample("apache_hll4", four.to_bytes(), recode),
+        sample("apache_hll6", build(5, Hll6, 100).to_bytes(), recode),
+        sample("apache_hll8", build(5, Hll8, 100).to_bytes(), recode),
+        sample("apache_merged", merged.to_bytes(), recode),
+    ]
+}
+
+fn keyed_samples() -> Vec<Sample> {
+    let key = || SipKey::new([0x1111, 0x2222]);
+    let mut counter = Keyed::new(key(), |seed| HyperLogLog::with_seed(8, seed)).unwrap();
+    let build = |seed| BloomBuilder::with_size(300, 3).seed(seed).build();
+    let mut filter = Keyed::new(key(), build).unwrap();
+    for word in ["alpha", "beta", "gamma"] {
+        counter.insert(word);
+        filter.insert(word);
+    }
+    let recode: Recode =
+        |b| Ok(Keyed::<HyperLogLog>::from_bytes(b, SipKey::new([0x1111, 0x2222]))?.to_bytes());
+    vec![
+        sample("keyed_hyperloglog", counter.to_bytes(), recode),
+        sample("keyed_bloom", filter.to_bytes(), |b| {
+            Ok(Keyed::<BloomFilter>::from_bytes(b, SipKey::new([0x1111, 0x2222]))?.to_bytes())
+        }),
+    ]
 }
 
 fn similarity_samples() -> Vec<Sample> {

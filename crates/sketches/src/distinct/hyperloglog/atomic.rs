@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::{SketchError, check_seeds},
     hash::{DEFAULT_SEED, each_batch, hash_of},
-    simd::ranks::register_of,
+    simd::ranks::{raise_all, register_of},
 };
 
 const NAME: &str = "atomic hyperloglog";
@@ -25,8 +25,9 @@ const NAME: &str = "atomic hyperloglog";
 /// error of linear counting instead of being exact. A [`snapshot`](Self::snapshot) is a
 /// [`HyperLogLog`] that merges with every other of the same precision and seed.
 ///
-/// Cost: an insert reads one byte, and writes it only where it raises it, which becomes rare; threads
-/// hardly disturb each other. An insert that returned is in every later snapshot of a thread that
+/// Cost: an insert reads one byte, and writes it only where it raises it, which becomes rare; from
+/// some ten keys a register on threads hardly disturb each other, and in large slices
+/// ([`insert_each`](Self::insert_each)) never. An insert that returned is in every later snapshot of a thread that
 /// knows of it (through a join, a channel or a lock); one under way may or may not be.
 ///
 /// ```
@@ -77,11 +78,23 @@ impl AtomicHyperLogLog {
         self.insert_hash(hash_of(key, self.seed));
     }
 
-    /// Counts every key of a slice.
+    /// Counts every key of a slice. Where there are at least twice as many as registers, the thread
+    /// fills registers of its own and raises the shared ones at the end: the first keys of a stream
+    /// raise so many registers that threads would wait for each other's cache lines.
     pub fn insert_each<T: Hash>(&self, keys: &[T]) {
+        if keys.len() / 2 < self.registers.len() {
+            each_batch(keys, self.seed, |hashes| {
+                hashes.iter().for_each(|hash| self.insert_hash(*hash));
+            });
+            return;
+        }
+        let mut own = alloc::vec![0; self.registers.len()];
         each_batch(keys, self.seed, |hashes| {
-            hashes.iter().for_each(|hash| self.insert_hash(*hash));
+            raise_all(&mut own, self.precision, hashes);
         });
+        for (register, rank) in own.into_iter().enumerate() {
+            self.raise(register, rank);
+        }
     }
 
     /// Counts a key by its 64-bit hash, which must be well mixed and always made in the same way.

@@ -9,8 +9,13 @@ use super::coupon::rank_max;
 const ALPHA: f64 = 0.721_347_520_444_481_7;
 
 /// Estimated number of distinct hashes behind the registers.
-#[expect(clippy::cast_precision_loss, reason = "at most 2^18 registers")]
 pub(super) fn estimate_dense(registers: &[u8], precision: u8) -> f64 {
+    estimate_ranks(registers, rank_max(precision))
+}
+
+/// The same for ranks that end at `top`.
+#[expect(clippy::cast_precision_loss, reason = "at most 2^21 registers")]
+pub(in crate::distinct) fn estimate_ranks(registers: &[u8], top: u8) -> f64 {
     let mut histogram = [0_u32; 64];
     for rank in registers {
         if let Some(bin) = histogram.get_mut(usize::from(*rank)) {
@@ -18,7 +23,7 @@ pub(super) fn estimate_dense(registers: &[u8], precision: u8) -> f64 {
         }
     }
     let total = registers.len() as f64;
-    let top = usize::from(rank_max(precision));
+    let top = usize::from(top);
     let mut z = total * tau(1.0 - f64::from(histogram[top]) / total);
     for count in histogram[1..top].iter().rev() {
         z = 0.5 * (z + f64::from(*count));

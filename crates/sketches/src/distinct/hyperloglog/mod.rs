@@ -17,4 +17,5 @@ mod estimator;
 mod sketch;
 
 pub use atomic::AtomicHyperLogLog;
+pub(in crate::distinct) use estimator::estimate_ranks;
 pub use sketch::HyperLogLog;

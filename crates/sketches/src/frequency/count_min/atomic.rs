@@ -8,10 +8,15 @@ use core::{
 
 use super::{
     builder::{CountMinBuilder, Update},
-    rows::any_places,
-    sketch::CountMin,
+    rows::{Shape, any_places},
+    sketch::{CountMin, check_shapes},
 };
-use crate::{error::SketchError, hash::hash_of};
+use crate::{
+    error::{SketchError, check_seeds},
+    hash::{each_batch, hash_of},
+};
+
+const NAME: &str = "atomic count-min";
 
 /// A plain [`CountMin`] that threads share: adding needs no lock and no exclusive reference.
 ///
@@ -19,8 +24,10 @@ use crate::{error::SketchError, hash::hash_of};
 /// the counts begun by then. Once all threads are joined, [`into_count_min`](Self::into_count_min)
 /// is exactly the sketch of all streams.
 ///
-/// Cost: one atomic exchange per row and add. There is no shared counter, so threads meet only in
-/// cells of the same keys. Memory: 4 bytes per cell.
+/// Cost: one atomic exchange per row and add. There is no shared counter, but threads that add key by
+/// key wait for each other's cache lines: two of them are no faster than one while the cells fit a
+/// cache. Slices of as many keys as cells ([`insert_each`](Self::insert_each)) and sketches of a
+/// thread's own ([`merge`](Self::merge)) scale. Memory: 4 bytes per cell.
 ///
 /// ```
 /// use sketches::frequency::AtomicCountMin;
@@ -68,6 +75,48 @@ impl AtomicCountMin {
         for place in any_places(hash, self.depth, self.width) {
             if let Some(cell) = self.cells.get(place) {
                 add_saturating(cell, count);
+            }
+        }
+    }
+
+    /// Counts every key of a slice once. Where there are at least as many as cells, the thread counts
+    /// them in a sketch of its own and adds that at the end, so that threads do not wait for each
+    /// other's cache lines; it holds the memory of a second sketch meanwhile.
+    pub fn insert_each<T: Hash>(&self, keys: &[T]) {
+        if keys.len() >= self.cells.len() {
+            let shape = CountMinBuilder::with_size(self.depth, self.width).seed(self.seed);
+            if let Ok(mut own) = shape.build() {
+                own.insert_each(keys);
+                self.add_cells(&own);
+                return;
+            }
+        }
+        each_batch(keys, self.seed, |hashes| {
+            hashes.iter().for_each(|hash| self.add_hash(*hash, 1));
+        });
+    }
+
+    /// Adds the counts of a plain sketch. Threads that count key by key scale best with a sketch of
+    /// their own, added here now and then.
+    ///
+    /// # Errors
+    /// As for [`CountMin::merge`]; nothing is changed then.
+    pub fn merge(&self, other: &CountMin) -> Result<(), SketchError> {
+        let ours = Shape {
+            update: Update::Plain,
+            depth: self.depth,
+            width: self.width,
+        };
+        check_seeds(NAME, self.seed, other.seed)?;
+        check_shapes(NAME, ours, other.shape())?;
+        self.add_cells(other);
+        Ok(())
+    }
+
+    fn add_cells(&self, other: &CountMin) {
+        for (cell, count) in self.cells.iter().zip(&other.cells) {
+            if *count > 0 {
+                add_saturating(cell, *count);
             }
         }
     }
@@ -145,8 +194,8 @@ impl TryFrom<CountMin> for AtomicCountMin {
     /// one.
     fn try_from(sketch: CountMin) -> Result<Self, SketchError> {
         if sketch.update != Update::Plain {
-            let (name, value) = ("atomic count-min", "conservative");
-            return Err(SketchError::parameter(name, "update", value, "plain"));
+            let value = "conservative";
+            return Err(SketchError::parameter(NAME, "update", value, "plain"));
         }
         Ok(Self {
             seed: sketch.seed,

@@ -64,6 +64,14 @@ impl CountMin {
         CountMinBuilder::with_error(epsilon, delta).build()
     }
 
+    pub(super) const fn shape(&self) -> Shape {
+        Shape {
+            update: self.update,
+            depth: self.depth,
+            width: self.width,
+        }
+    }
+
     /// A plain sketch of given cells, row by row.
     #[cfg(target_has_atomic = "32")]
     pub(super) fn plain(seed: u64, depth: usize, width: usize, cells: Vec<u32>) -> Self {
@@ -98,11 +106,7 @@ impl CountMin {
     pub fn add_hash(&mut self, hash: u64, count: u64) {
         self.total = self.total.saturating_add(count);
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        let shape = Shape {
-            update: self.update,
-            depth: self.depth,
-            width: self.width,
-        };
+        let shape = self.shape();
         rows::add(shape, &mut self.cells, self.total, hash, count);
     }
 
@@ -113,11 +117,7 @@ impl CountMin {
 
     /// Counts many keys once each, by their hashes.
     pub fn insert_hashes(&mut self, hashes: &[u64]) {
-        let shape = Shape {
-            update: self.update,
-            depth: self.depth,
-            width: self.width,
-        };
+        let shape = self.shape();
         self.total = self.total.saturating_add(hashes.len() as u64);
         rows::add_ones(shape, &mut self.cells, self.total, hashes);
     }
@@ -143,26 +143,7 @@ impl CountMin {
     /// rule differ; nothing is changed then.
     pub fn merge(&mut self, other: &Self) -> Result<(), SketchError> {
         check_seeds(NAME, self.seed, other.seed)?;
-        for (name, left, right) in [
-            ("depth", self.depth, other.depth),
-            ("width", self.width, other.width),
-        ] {
-            if left != right {
-                return Err(SketchError::shape(NAME, name, left, right));
-            }
-        }
-        if self.update != other.update {
-            let name = |update| match update {
-                Update::Plain => "plain",
-                Update::Conservative => "conservative",
-            };
-            return Err(SketchError::shape(
-                NAME,
-                "update",
-                name(self.update),
-                name(other.update),
-            ));
-        }
+        check_shapes(NAME, self.shape(), other.shape())?;
         for (cell, theirs) in self.cells.iter_mut().zip(&other.cells) {
             *cell = cell.saturating_add(*theirs);
         }
@@ -226,4 +207,29 @@ impl CountMin {
     pub fn memory_bytes(&self) -> usize {
         size_of::<Self>() + 4 * self.cells.capacity()
     }
+}
+
+/// Refuses to merge sketches of different shapes.
+pub(super) fn check_shapes(
+    name: &'static str,
+    ours: Shape,
+    theirs: Shape,
+) -> Result<(), SketchError> {
+    for (field, left, right) in [
+        ("depth", ours.depth, theirs.depth),
+        ("width", ours.width, theirs.width),
+    ] {
+        if left != right {
+            return Err(SketchError::shape(name, field, left, right));
+        }
+    }
+    if ours.update != theirs.update {
+        let text = |update| match update {
+            Update::Plain => "plain",
+            Update::Conservative => "conservative",
+        };
+        let (left, right) = (text(ours.update), text(theirs.update));
+        return Err(SketchError::shape(name, "update", left, right));
+    }
+    Ok(())
 }

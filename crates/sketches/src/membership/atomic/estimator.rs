@@ -9,25 +9,36 @@ pub(super) const HASHES_MAX: u32 = 5;
 /// Source: Putze, Sanders, Singler, "Cache-, hash- and space-efficient Bloom filters", 2007,
 /// equation 3, for blocks of 64 bits.
 pub(super) fn rate_at_load(load: f64, hashes: u32) -> f64 {
+    let power = |base: f64| (1..hashes).fold(base, |product, _| product * base);
     let last = libm::ceil(load + 12.0 * libm::sqrt(load) + 40.0);
-    let kept = libm::pow(63.0 / 64.0, f64::from(hashes));
+    let kept = power(63.0 / 64.0);
+    // Where `exp(-load)` alone would come near the smallest number, terms start from a larger one.
+    let scale = (load - 600.0).max(0.0);
     let (mut rate, mut clear, mut j) = (0.0, 1.0, 0.0);
-    // A logarithm, since `exp(-load)` alone would vanish for large loads.
-    let mut log_term = -load;
+    let mut term = libm::exp(scale - load);
     while j <= last {
-        rate += libm::exp(log_term) * libm::pow(1.0 - clear, f64::from(hashes));
+        rate += term * power(1.0 - clear);
+        // Terms behind the greatest shrink faster than by half from twice the load on.
+        if j > 2.0 * load && term < 1e-18 * rate {
+            break;
+        }
         j += 1.0;
         clear *= kept;
-        log_term += libm::log(load / j);
+        term *= load / j;
     }
-    rate.min(1.0)
+    (rate * libm::exp(-scale)).min(1.0)
 }
 
 /// Greatest average number of keys per word at which the rate is held, and the bits per key that
 /// allow it.
 pub(super) fn load_for_rate(rate: f64) -> (f64, u32) {
-    let best = |hashes| {
-        let (mut low, mut high) = (1e-6, 1024.0);
+    let mut best = (1e-6, 1);
+    for hashes in 1..=HASHES_MAX {
+        let (mut low, mut high) = (best.0, 1024.0);
+        // Most numbers of bits are no better than one before.
+        if rate_at_load(low, hashes) > rate {
+            continue;
+        }
         for _ in 0..60 {
             let middle = 0.5 * (low + high);
             if rate_at_load(middle, hashes) <= rate {
@@ -36,12 +47,9 @@ pub(super) fn load_for_rate(rate: f64) -> (f64, u32) {
                 high = middle;
             }
         }
-        (low, hashes)
-    };
-    (1..=HASHES_MAX)
-        .map(best)
-        .max_by(|left, right| left.0.total_cmp(&right.0))
-        .unwrap_or((1.0, 1))
+        best = (low, hashes);
+    }
+    best
 }
 
 #[cfg(test)]

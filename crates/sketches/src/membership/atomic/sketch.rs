@@ -9,11 +9,18 @@ use core::{
 
 use super::estimator::{HASHES_MAX, load_for_rate, rate_at_load};
 use crate::{
-    error::{SketchError, check_seeds},
+    error::{SketchError, check_seeds, zeros},
     hash::{DEFAULT_SEED, each_batch, hash_of},
+    simd::{
+        kernel::{Kernel, run_at},
+        level,
+    },
 };
 
 pub(super) const NAME: &str = "atomic bloom filter";
+
+/// Keys of a slice for each word of the filter from which on words of the thread's own pay.
+const KEYS_PER_OWN_WORD: usize = 2;
 
 /// A Bloom filter that many threads fill and ask at once, without locks.
 ///
@@ -100,13 +107,35 @@ impl AtomicBloom {
         self.insert_hash(hash_of(key, self.seed))
     }
 
-    /// Inserts every key of a slice: the same as [`insert`](Self::insert) for each, and faster.
+    /// Inserts every key of a slice: the same as [`insert`](Self::insert) for each, and faster. Where
+    /// there are at least two keys for each word of the filter, the thread sets their bits in words of
+    /// its own (as much memory as the filter has, until the call returns), and then changes each shared
+    /// word once.
     pub fn insert_each<T: Hash>(&self, keys: &[T]) {
+        let many = keys.len() / KEYS_PER_OWN_WORD >= self.words.len();
+        match many.then(|| zeros(NAME, self.words.len())) {
+            Some(Ok(own)) => self.insert_apart(keys, own),
+            // Few keys, or no memory.
+            _ => each_batch(keys, self.seed, |hashes| {
+                for hash in hashes {
+                    self.insert_hash(*hash);
+                }
+            }),
+        }
+    }
+
+    /// Inserts every key of a slice by way of clear words, as many as the filter has.
+    fn insert_apart<T: Hash>(&self, keys: &[T], mut own: Vec<u64>) {
+        let hashes_per_key = self.hashes;
         each_batch(keys, self.seed, |hashes| {
-            for hash in hashes {
-                self.insert_hash(*hash);
-            }
+            set_all(&mut own, hashes_per_key, hashes);
         });
+        for (word, mask) in self.words.iter().zip(own) {
+            // Relaxed: as for one key.
+            if mask & !word.load(Ordering::Relaxed) != 0 {
+                word.fetch_or(mask, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Inserts a key by its 64-bit hash, which must be well mixed and always made in the same way.
@@ -210,11 +239,60 @@ impl AtomicBloom {
         size_of::<Self>() + 8 * self.words.capacity()
     }
 
-    /// Word number of a hash: its upper half, scaled to the number of words.
     #[inline]
     fn word_of(&self, hash: u64) -> usize {
-        let scaled = (hash >> 32).wrapping_mul(self.words.len() as u64);
-        usize::try_from(scaled >> 32).unwrap_or(usize::MAX)
+        usize::try_from(word_of(hash, self.words.len() as u64)).unwrap_or(usize::MAX)
+    }
+}
+
+/// Word number of a hash among `words`: its upper half, scaled.
+#[inline(always)]
+const fn word_of(hash: u64, words: u64) -> u64 {
+    (hash >> 32).wrapping_mul(words) >> 32
+}
+
+/// Sets the bits of many hashes.
+fn set_all(words: &mut [u64], hashes_per_key: u32, hashes: &[u64]) {
+    let set = SetAll {
+        words,
+        hashes_per_key,
+        hashes,
+    };
+    run_at(level(), set);
+}
+
+struct SetAll<'a> {
+    words: &'a mut [u64],
+    hashes_per_key: u32,
+    hashes: &'a [u64],
+}
+
+impl Kernel for SetAll<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        /// Hashes whose words and bits are found at once, with vector instructions.
+        const BATCH: usize = 32;
+        let count = self.words.len() as u64;
+        let (mut at, mut masks) = ([0_u64; BATCH], [0_u64; BATCH]);
+        for hashes in self.hashes.chunks(BATCH) {
+            for ((at, mask), hash) in at.iter_mut().zip(&mut masks).zip(hashes) {
+                *at = word_of(*hash, count);
+                *mask = 1 << (hash & 63);
+            }
+            for i in 1..self.hashes_per_key {
+                for (mask, hash) in masks.iter_mut().zip(hashes) {
+                    *mask |= 1 << ((hash >> (6 * i)) & 63);
+                }
+            }
+            for (at, mask) in at.iter().zip(&masks).take(hashes.len()) {
+                let at = usize::try_from(*at).unwrap_or(usize::MAX);
+                if let Some(word) = self.words.get_mut(at) {
+                    *word |= mask;
+                }
+            }
+        }
     }
 }
 

@@ -6,9 +6,11 @@
 //!
 //! A slot is one word: the number of its keys in the upper six bits, and below it the exclusive or
 //! of their hashes, so that a slot with one key names it. Hashes are first ordered by their first
-//! segment, so that the slots in use at a time stay in the second-level cache.
+//! segment, so that the slots in use at a time stay in the second-level cache, and slots that will
+//! be in use soon are read ahead of that. Keys are peeled off a few at a time: first all their
+//! slots are found, then changed, so that no key waits for the one before it.
 
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 
 use super::layout::{HASH_BITS, Layout, fingerprint, mixed, multiplier_of};
 use crate::{
@@ -28,10 +30,20 @@ const HASH_MASK: u64 = ONE - 1;
 const ATTEMPTS_MAX: u32 = 100;
 
 /// Slots that are looked through for single keys before those are followed.
-const SCAN: usize = 1024;
+const SCAN: usize = 8192;
 
-/// First length of the queue: a scan fits with room for what the first of its slots sets free.
-const QUEUE_FIRST: usize = 4 * SCAN;
+/// Segments behind those slots that their keys lead to, and that are read ahead.
+const SEGMENTS_AHEAD: usize = 3;
+
+/// Slots of one cache line.
+const LINE_SLOTS: usize = 8;
+
+/// Keys whose slots are found before any of them is changed, in counting and in peeling.
+const COUNTED: usize = 32;
+const PEELED: usize = 8;
+
+/// Mixed hashes that are made at once.
+const MIXED: usize = 128;
 
 /// Below this number of keys the slots fit the second-level cache in any order.
 const ORDERED_KEYS_MIN: usize = 1 << 15;
@@ -44,29 +56,34 @@ pub(super) struct Built {
     pub(super) fingerprints: Vec<u8>,
 }
 
-/// Builds the table of a set of hashes; `None` where all attempts failed.
-pub(super) fn build(
+/// Builds the table of a set of elements, each by its hash; `None` where all attempts failed.
+/// Elements are hashed at least twice, since that is cheaper than to store the hashes.
+pub(super) fn build<T>(
     name: &'static str,
-    hashes: &[u64],
+    elements: &[T],
+    hash: impl Fn(&T) -> u64 + Copy,
     keys_max: u32,
 ) -> Result<Option<Built>, SketchError> {
-    let too_many = || SketchError::parameter(name, "keys", hashes.len(), "at most 2^30");
+    let too_many = || SketchError::parameter(name, "keys", elements.len(), "at most 2^30");
     let check = |len: usize| u32::try_from(len).ok().filter(|keys| *keys <= keys_max);
-    let keys = check(hashes.len()).ok_or_else(too_many)?;
-    let mut work = Work::new(name, Layout::for_keys(keys), hashes.len())?;
-    if work.peel(hashes, multiplier_of(0)) {
+    let keys = check(elements.len()).ok_or_else(too_many)?;
+    let mut work = Work::new(name, Layout::for_keys(keys), elements.len())?;
+    if work.peel(elements, hash, multiplier_of(0)) {
         return Ok(Some(work.finish(name, 0, keys)?));
     }
     // Equal hashes have equal slots and cannot be peeled.
-    let mut distinct = zeros(name, hashes.len())?;
-    distinct.copy_from_slice(hashes);
+    drop(work);
+    let mut distinct = zeros(name, elements.len())?;
+    for (place, element) in distinct.iter_mut().zip(elements) {
+        *place = hash(element);
+    }
     distinct.sort_unstable();
     distinct.dedup();
     let keys = check(distinct.len()).ok_or_else(too_many)?;
     let mut work = Work::new(name, Layout::for_keys(keys), distinct.len())?;
     for attempt in 1..ATTEMPTS_MAX {
         work.slots.fill(0);
-        if work.peel(&distinct, multiplier_of(attempt)) {
+        if work.peel(&distinct, |hash| *hash, multiplier_of(attempt)) {
             return Ok(Some(work.finish(name, attempt, keys)?));
         }
     }
@@ -77,11 +94,10 @@ struct Work {
     layout: Layout,
     /// Counts and combined hashes.
     slots: Vec<u64>,
-    /// Mixed hashes in the order of their first segment.
-    ordered: Vec<u64>,
-    /// Mixed hashes in the order of the keys, then peeled keys: the hash, and above it which of its
-    /// three slots was free. One longer than there are keys, as there is always a place to write to.
-    peeled: Vec<u64>,
+    /// Mixed hashes in the order of their first segment; then, in their place, peeled keys: the hash,
+    /// and above it which of its three slots was free. One longer than there are keys, as there is
+    /// always a place to write to.
+    keys: Vec<u64>,
     /// Slots that had one key left when they were put in, first in, first out.
     queue: Vec<u32>,
 }
@@ -90,43 +106,68 @@ impl Work {
     fn new(name: &'static str, layout: Layout, keys: usize) -> Result<Self, SketchError> {
         Ok(Self {
             layout,
-            slots: zeros(name, layout.slots())?,
-            ordered: zeros(name, keys)?,
-            peeled: zeros(name, keys + 1)?,
-            queue: zeros(name, QUEUE_FIRST)?,
+            slots: zero_words(name, layout.slots())?,
+            keys: zero_words(name, keys + 1)?,
+            queue: zeros(name, 2 * SCAN)?,
         })
     }
 
     /// Peels off every key; whether that was possible.
-    fn peel(&mut self, hashes: &[u64], multiplier: u64) -> bool {
-        let mix = MixEach {
-            hashes,
-            multiplier,
-            mixed: &mut self.peeled[..hashes.len()],
+    fn peel<T>(
+        &mut self,
+        elements: &[T],
+        hash: impl Fn(&T) -> u64 + Copy,
+        multiplier: u64,
+    ) -> bool {
+        let peel = Peel {
+            work: self,
+            elements,
+            mix: move |element: &T| mixed(hash(element), multiplier),
         };
-        run_at(level(), mix);
-        let in_order = if hashes.len() < ORDERED_KEYS_MIN {
-            &self.peeled[..hashes.len()]
-        } else {
-            order(&self.peeled[..hashes.len()], &mut self.ordered);
-            &self.ordered
-        };
-        for mixed in in_order {
-            for at in self.layout.positions(*mixed) {
-                let slot = &mut self.slots[at];
-                *slot = (*slot ^ mixed).wrapping_add(ONE);
+        run_at(level(), peel) == elements.len()
+    }
+
+    /// Enters every key in its three slots.
+    #[inline(always)]
+    fn count(&mut self, keys: usize) {
+        let mut positions = [[0; 3]; COUNTED];
+        for keys in self.keys[..keys].chunks(COUNTED) {
+            for (three, mixed) in positions.iter_mut().zip(keys) {
+                *three = self.layout.positions_by_halves(*mixed);
+            }
+            for (three, mixed) in positions.iter().zip(keys) {
+                for at in three {
+                    let slot = &mut self.slots[*at as usize];
+                    *slot = (*slot ^ mixed).wrapping_add(ONE);
+                }
             }
         }
-        let mut count = 0;
+    }
+
+    /// Peels off keys until no slot has a single one; returns how many.
+    #[inline(always)]
+    fn peel_all(&mut self) -> usize {
+        let (mut count, mut read) = (0, 0);
         for start in (0..self.slots.len()).step_by(SCAN) {
+            let end = self.slots.len().min(start + SCAN);
+            read = self.read_ahead(read, end + (SEGMENTS_AHEAD << self.layout.segment_bits));
             let mut waiting = 0;
-            for at in start..start + SCAN.min(self.slots.len() - start) {
-                self.queue[waiting] = u32::try_from(at).unwrap_or(u32::MAX);
-                waiting += usize::from(self.slots[at] >> HASH_BITS == 1);
+            for (at, slot) in (0_u32..).zip(&self.slots[start..end]) {
+                self.queue[waiting] = low_half(start).wrapping_add(at);
+                waiting += usize::from(slot >> HASH_BITS == 1);
             }
             count = self.follow(waiting, count);
         }
-        count == hashes.len()
+        count
+    }
+
+    /// Reads the slots up to one, so that they are in the cache.
+    #[inline(always)]
+    fn read_ahead(&self, from: usize, to: usize) -> usize {
+        let slots = self.slots.get(from..to).or(self.slots.get(from..));
+        let lines = slots.unwrap_or(&[]).iter().step_by(LINE_SLOTS);
+        core::hint::black_box(lines.fold(0, |all, slot| all ^ slot));
+        to.min(self.slots.len())
     }
 
     /// Peels off the keys of the slots in the queue and all that become free by that; returns how many
@@ -135,32 +176,44 @@ impl Work {
     /// There is no branch on what a slot holds: a slot whose key was peeled off by another of its
     /// slots goes the same way and changes nothing. Where hashes are equal, counts may wrap; then
     /// the number comes out wrong, and the attempt has failed.
+    #[inline(always)]
     fn follow(&mut self, mut waiting: usize, mut count: usize) -> usize {
         let layout = self.layout;
+        let mut found = [(0, [0; 3]); PEELED];
         let mut next = 0;
         while next < waiting {
-            if waiting + 3 > self.queue.len() {
+            let now = PEELED.min(waiting - next);
+            if waiting + 3 * PEELED > self.queue.len() {
                 self.queue.resize(2 * self.queue.len(), 0);
             }
-            let at = self.queue[next] as usize;
-            next += 1;
-            let slot = self.slots[at];
-            let one = slot >> HASH_BITS == 1;
-            let mixed = slot & HASH_MASK;
-            let positions = layout.positions(mixed);
-            let which =
-                (at >> layout.segment_bits).wrapping_sub(positions[0] >> layout.segment_bits);
-            let Some(place) = self.peeled.get_mut(count) else {
-                return usize::MAX;
-            };
-            *place = mixed | ((which as u64) << HASH_BITS);
-            count += usize::from(one);
-            let (mixed, one_key) = if one { (mixed, ONE) } else { (0, 0) };
-            for at in positions {
-                let slot = (self.slots[at] ^ mixed).wrapping_sub(one_key);
-                self.slots[at] = slot;
-                self.queue[waiting] = u32::try_from(at).unwrap_or(u32::MAX);
-                waiting += usize::from(slot >> HASH_BITS == 1) & usize::from(one);
+            for (found, at) in found.iter_mut().zip(&self.queue[next..next + now]) {
+                let mixed = self.slots[*at as usize] & HASH_MASK;
+                let positions = layout.positions_by_halves(mixed);
+                let segment = positions[0] >> layout.segment_bits;
+                let which = (at >> layout.segment_bits).wrapping_sub(segment);
+                *found = (mixed | u64::from(which) << HASH_BITS, positions);
+            }
+            for (peeled, positions) in &found[..now] {
+                let at = self.queue[next] as usize;
+                next += 1;
+                // A slot with one key has had that key since it had one only.
+                let one = self.slots[at] >> HASH_BITS == 1;
+                let Some(place) = self.keys.get_mut(count) else {
+                    return usize::MAX;
+                };
+                *place = *peeled;
+                count += usize::from(one);
+                let (mixed, one_key) = if one {
+                    (peeled & HASH_MASK, ONE)
+                } else {
+                    (0, 0)
+                };
+                for at in positions {
+                    let slot = &mut self.slots[*at as usize];
+                    *slot = (*slot ^ mixed).wrapping_sub(one_key);
+                    self.queue[waiting] = *at;
+                    waiting += usize::from(*slot >> HASH_BITS == 1) & usize::from(one);
+                }
             }
         }
         count
@@ -169,7 +222,7 @@ impl Work {
     /// Sets the fingerprints, the key that was peeled off last first.
     fn finish(self, name: &'static str, attempt: u32, keys: u32) -> Result<Built, SketchError> {
         let mut fingerprints: Vec<u8> = zeros(name, self.layout.slots())?;
-        for peeled in self.peeled[..keys as usize].iter().rev() {
+        for peeled in self.keys[..keys as usize].iter().rev() {
             let mixed = peeled & HASH_MASK;
             let positions = self.layout.positions(mixed);
             // The free slot is still zero, so it may take part.
@@ -188,38 +241,79 @@ impl Work {
     }
 }
 
-struct MixEach<'a> {
-    hashes: &'a [u64],
-    multiplier: u64,
-    mixed: &'a mut [u64],
+struct Peel<'a, T, F> {
+    work: &'a mut Work,
+    elements: &'a [T],
+    /// The mixed hash of an element.
+    mix: F,
 }
 
-impl Kernel for MixEach<'_> {
-    type Output = ();
+impl<T, F: Fn(&T) -> u64> Kernel for Peel<'_, T, F> {
+    /// Number of keys that were peeled off.
+    type Output = usize;
 
     #[inline(always)]
-    fn run(self) {
-        for (place, hash) in self.mixed.iter_mut().zip(self.hashes) {
-            *place = mixed(*hash, self.multiplier);
+    fn run(self) -> usize {
+        let keys = &mut self.work.keys;
+        if self.elements.len() < ORDERED_KEYS_MIN {
+            for (place, element) in keys.iter_mut().zip(self.elements) {
+                *place = (self.mix)(element);
+            }
+        } else {
+            order(self.elements, self.mix, keys);
         }
+        self.work.count(self.elements.len());
+        self.work.peel_all()
     }
 }
 
-/// Orders mixed hashes by their upper eight bits, and with that nearly by their first position.
-fn order(mixed: &[u64], ordered: &mut [u64]) {
+/// As [`zeros`], and left to the allocator to clear, which gives pages that are clear already.
+fn zero_words(name: &'static str, len: usize) -> Result<Vec<u64>, SketchError> {
+    let mut probe: Vec<u64> = Vec::new();
+    probe
+        .try_reserve_exact(len)
+        .map_err(|_| SketchError::Memory {
+            sketch: name,
+            bytes: len.saturating_mul(size_of::<u64>()),
+        })?;
+    drop(probe);
+    Ok(vec![0; len])
+}
+
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "positions are below 2^31")]
+const fn low_half(number: usize) -> u32 {
+    number as u32
+}
+
+/// Orders the mixed hashes of elements by their upper eight bits, and with that nearly by their first
+/// position.
+#[inline(always)]
+fn order<T>(elements: &[T], mix: impl Fn(&T) -> u64, ordered: &mut [u64]) {
     const SHIFT: u32 = HASH_BITS - 8;
+    let mut batch = [0; MIXED];
     let mut starts = [0_usize; 256];
-    for hash in mixed {
-        starts[((hash >> SHIFT) & 0xff) as usize] += 1;
+    for elements in elements.chunks(MIXED) {
+        for (place, element) in batch.iter_mut().zip(elements) {
+            *place = mix(element);
+        }
+        for mixed in &batch[..elements.len()] {
+            starts[((mixed >> SHIFT) & 0xff) as usize] += 1;
+        }
     }
     let mut sum = 0;
     for start in &mut starts {
         (*start, sum) = (sum, sum + *start);
     }
-    for hash in mixed {
-        let start = &mut starts[((hash >> SHIFT) & 0xff) as usize];
-        ordered[*start] = *hash;
-        *start += 1;
+    for elements in elements.chunks(MIXED) {
+        for (place, element) in batch.iter_mut().zip(elements) {
+            *place = mix(element);
+        }
+        for mixed in &batch[..elements.len()] {
+            let start = &mut starts[((mixed >> SHIFT) & 0xff) as usize];
+            ordered[*start] = *mixed;
+            *start += 1;
+        }
     }
 }
 
@@ -230,19 +324,40 @@ mod tests {
 
     #[test]
     fn order_is_a_permutation_sorted_by_the_upper_bits() {
-        let mixed: Vec<u64> = (0..10_000).map(|i| split_mix(1, i) & HASH_MASK).collect();
-        let mut ordered = alloc::vec![0; mixed.len()];
-        order(&mixed, &mut ordered);
+        let hashes: Vec<u64> = (0..10_000).map(|i| split_mix(1, i)).collect();
+        let mut ordered = alloc::vec![0; hashes.len()];
+        let mix = |hash: &u64| mixed(*hash, multiplier_of(1));
+        order(&hashes, mix, &mut ordered);
         assert!(ordered.is_sorted_by_key(|hash| hash >> (HASH_BITS - 8)));
-        let mut sorted = mixed;
+        let mut sorted: Vec<u64> = hashes.iter().map(mix).collect();
         sorted.sort_unstable();
         ordered.sort_unstable();
         assert_eq!(sorted, ordered);
     }
 
     #[test]
+    fn every_level_peels_alike() {
+        for keys in [1, 50, 40_000] {
+            let hashes: Vec<u64> = (0..keys).map(|i| split_mix(keys, i)).collect();
+            let layout = Layout::for_keys(u32::try_from(keys).unwrap());
+            let results: Vec<(usize, Vec<u64>)> = crate::simd::available_levels()
+                .map(|level| {
+                    let mut work = Work::new("test", layout, hashes.len()).unwrap();
+                    let kernel = Peel {
+                        work: &mut work,
+                        elements: &hashes,
+                        mix: |hash: &u64| mixed(*hash, multiplier_of(3)),
+                    };
+                    (run_at(level, kernel), work.keys)
+                })
+                .collect();
+            assert!(results.iter().all(|result| *result == results[0]));
+        }
+    }
+
+    #[test]
     fn too_many_keys_are_refused_before_any_memory_is_taken() {
-        let error = build("test", &[1, 2, 3], 2).err().unwrap();
+        let error = build("test", &[1, 2, 3], |hash| *hash, 2).err().unwrap();
         assert_eq!(
             error,
             SketchError::parameter("test", "keys", 3, "at most 2^30")

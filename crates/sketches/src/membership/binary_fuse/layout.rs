@@ -59,6 +59,24 @@ impl Layout {
             (first + 2 * segment) ^ (low & (segment - 1)),
         ]
     }
+
+    /// [`positions`](Self::positions) in numbers that vector instructions multiply.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "positions are below 2^31")]
+    pub(super) const fn positions_by_halves(self, mixed: u64) -> [u32; 3] {
+        // Half of the bits of a mixed hash each.
+        const LOW_BITS: u32 = HASH_BITS - 32;
+        let first_slots = (self.segments as u64) << self.segment_bits;
+        let (upper, lower) = (mixed >> LOW_BITS, mixed & ((1 << LOW_BITS) - 1));
+        let first = (upper * first_slots + ((lower * first_slots) >> LOW_BITS)) >> 32;
+        let (first, segment) = (first as u32, 1 << self.segment_bits);
+        let (middle, low) = ((mixed >> 18) as u32, mixed as u32);
+        [
+            first,
+            (first + segment) ^ (middle & (segment - 1)),
+            (first + 2 * segment) ^ (low & (segment - 1)),
+        ]
+    }
 }
 
 /// A hash mixed for an attempt at a table.
@@ -95,6 +113,8 @@ mod tests {
             let hashes = (0..1_000).map(|i| split_mix(1, i) & mask).chain([0, mask]);
             for hash in hashes {
                 let positions = layout.positions(hash);
+                let by_halves = layout.positions_by_halves(hash);
+                assert_eq!(by_halves.map(|position| position as usize), positions);
                 let [a, b, c] = positions.map(|position| position >> layout.segment_bits);
                 assert_eq!((b, c), (a + 1, a + 2));
                 assert!(positions[2] < layout.slots());

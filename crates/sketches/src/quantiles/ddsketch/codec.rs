@@ -7,6 +7,7 @@ use super::{builder::DdSketchBuilder, sketch::DdSketch, store::Store};
 use crate::{
     codec::{Family, Reader, Writer, serde_through_bytes},
     error::SketchError,
+    quantiles::ends::open_unseeded,
 };
 
 impl DdSketch {
@@ -33,10 +34,7 @@ impl DdSketch {
     /// # Errors
     /// The codec variants of [`SketchError`]; the allocation is bounded by the bytes given.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SketchError> {
-        let (mut reader, seed) = Reader::open(bytes, Family::DdSketch)?;
-        if seed != 0 {
-            return Err(reader.bad_field("seed", 8, format!("{seed}"), "0"));
-        }
+        let mut reader = open_unseeded(bytes, Family::DdSketch)?;
         let at = reader.offset();
         let relative_error = reader.f64("relative_error")?;
         let bins_max = reader.u32("bins_max")?;

@@ -14,6 +14,13 @@ const MANTISSA_BITS: u32 = 52;
 const MANTISSA_MASK: u64 = (1 << MANTISSA_BITS) - 1;
 const EXPONENT_BIAS: i64 = 1023;
 
+/// 2^52: from here on the last bit of a number counts ones.
+const FIRST_ODD: f64 = 4_503_599_627_370_496.0;
+/// What the exponent zero is stored as, added to 2^52.
+const EXPONENT_ZERO: f64 = FIRST_ODD + 1023.0;
+/// 3 * 2^51: a number below 2^31, added to it, is rounded and stands in its low 32 bits.
+const INTEGER: f64 = 1.5 * FIRST_ODD;
+
 /// Bins whose bounds are at most a factor `(1 + a) / (1 - a)` apart, `a` being the relative error.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Mapping {
@@ -33,15 +40,16 @@ impl Mapping {
     }
 
     /// Bin of a positive normal number.
+    ///
+    /// Rounded to the nearest by adding `INTEGER`, then down: the same as `floor`, and it needs no
+    /// conversion that only newer vector instructions have.
     #[inline(always)]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "at most 1024 / width, below 2^27"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
     pub(super) fn index(&self, value: f64) -> i32 {
         let scaled = approximate_log2(value) * self.bins_per_unit;
-        let truncated = scaled as i32;
-        truncated - i32::from(f64::from(truncated) > scaled)
+        let shifted = scaled + INTEGER;
+        let nearest = (shifted.to_bits() as u32).cast_signed();
+        nearest.wrapping_sub(i32::from(shifted - INTEGER > scaled))
     }
 
     /// Number within the relative error of every number of the bin.
@@ -56,9 +64,10 @@ impl Mapping {
 #[inline(always)]
 fn approximate_log2(value: f64) -> f64 {
     let bits = value.to_bits();
-    let exponent = (bits >> MANTISSA_BITS).cast_signed() - EXPONENT_BIAS;
+    // The exponent as the low bits of a number of 2^52 and more, which it is then taken from.
+    let exponent = f64::from_bits((bits >> MANTISSA_BITS) | FIRST_ODD.to_bits()) - EXPONENT_ZERO;
     let s = f64::from_bits((bits & MANTISSA_MASK) | 1.0_f64.to_bits()) - 1.0;
-    ((A * s + B) * s + C) * s + exponent as f64
+    ((A * s + B) * s + C) * s + exponent
 }
 
 /// Inverse of [`approximate_log2`], held inside the normal numbers.
@@ -101,6 +110,7 @@ fn inverse_tanh(x: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hash::split_mix;
 
     #[test]
     fn the_series_agrees_with_the_library() {
@@ -137,6 +147,29 @@ mod tests {
                 assert!(
                     (estimate - x).abs() <= (error + 1e-11) * x,
                     "{error} {x} {estimate}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_bin_is_the_floor_of_the_scaled_logarithm() {
+        for error in [0.5, 0.01, 1e-5] {
+            let mapping = Mapping::new(error);
+            for at in 0..20_000 {
+                // Powers of two as well, whose logarithms are whole.
+                let mantissa = if at % 5 == 0 {
+                    0
+                } else {
+                    split_mix(4, at) & MANTISSA_MASK
+                };
+                let exponent = 1 + split_mix(6, at) % 2046;
+                let value = f64::from_bits((exponent << MANTISSA_BITS) | mantissa);
+                let scaled = approximate_log2(value) * mapping.bins_per_unit;
+                assert_eq!(
+                    f64::from(mapping.index(value)),
+                    scaled.floor(),
+                    "{error} {value}"
                 );
             }
         }

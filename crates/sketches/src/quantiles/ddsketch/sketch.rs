@@ -108,42 +108,33 @@ impl DdSketch {
     }
 
     /// Counts every number of a slice: the same as [`insert`](Self::insert) for each up to the
-    /// rounding of the [`sum`](Self::sum), and faster, since bins are found many at a time.
+    /// rounding of the [`sum`](Self::sum), and faster where they are positive, since bins are found
+    /// many at a time.
     pub fn insert_each(&mut self, values: &[f64]) {
         let mut bins = [0; BATCH];
         for values in values.chunks(BATCH) {
-            let mapping = &self.mapping;
-            let places = &mut bins;
-            run_at(
-                level(),
-                BinsOf {
-                    mapping,
-                    values,
-                    places,
-                },
-            );
-            let mut rest = (values, bins.get(..values.len()).unwrap_or_default());
-            while !rest.0.is_empty() {
-                // The odd numbers and those beyond the row one by one, the others in runs.
-                let counted = self.positive.add_ones(rest.1);
-                let (run, behind) = rest.0.split_at(counted);
-                self.tally(run);
-                let Some((value, values)) = behind.split_first() else {
-                    break;
-                };
-                self.insert_many(*value, 1);
-                rest = (values, rest.1.get(counted + 1..).unwrap_or_default());
+            let kernel = BinsOf {
+                mapping: &self.mapping,
+                values,
+                bins: &mut bins,
+            };
+            let all = run_at(level(), kernel);
+            // The plain way for odd numbers, and where counts may have to stop.
+            if !all || self.count > u64::MAX - BATCH as u64 {
+                values.iter().for_each(|value| self.insert(*value));
+                continue;
+            }
+            let (sum, min, max) = run_at(level(), Tally { values });
+            self.count += values.len() as u64;
+            self.sum += sum;
+            self.min = self.min.min(min);
+            self.max = self.max.max(max);
+            let mut rest = bins.get(..values.len()).unwrap_or_default();
+            while let Some((outside, behind)) = self.positive.add_ones(rest) {
+                self.positive.add(outside, 1);
+                rest = behind;
             }
         }
-    }
-
-    /// Takes numbers that bins have counted into the other figures.
-    fn tally(&mut self, values: &[f64]) {
-        let (sum, min, max) = run_at(level(), Tally { values });
-        self.count = self.count.saturating_add(values.len() as u64);
-        self.sum += sum;
-        self.min = self.min.min(min);
-        self.max = self.max.max(max);
     }
 
     /// Counts one number `times` over. Counts stop at `u64::MAX`.
@@ -295,30 +286,29 @@ impl DdSketch {
 
 /// Numbers whose bins are found at once.
 const BATCH: usize = 128;
-/// In place of a bin: zero, negative, not finite.
-const NO_BIN: i32 = i32::MIN;
 
-/// The bins of many numbers.
+/// The bins of many numbers; tells whether all have one, being positive, normal and finite.
 struct BinsOf<'a> {
     mapping: &'a Mapping,
     values: &'a [f64],
-    places: &'a mut [i32; BATCH],
+    bins: &'a mut [i32; BATCH],
 }
 
 impl Kernel for BinsOf<'_> {
-    type Output = ();
+    type Output = bool;
 
     #[inline(always)]
-    fn run(self) {
-        for (place, value) in self.places.iter_mut().zip(self.values) {
-            let has_bin = *value >= f64::MIN_POSITIVE && *value <= f64::MAX;
-            let bin = self.mapping.index(if has_bin { *value } else { 1.0 });
-            *place = if has_bin { bin } else { NO_BIN };
+    fn run(self) -> bool {
+        let mut binned = 0;
+        for (bin, value) in self.bins.iter_mut().zip(self.values) {
+            *bin = self.mapping.index(*value);
+            binned += u64::from(*value >= f64::MIN_POSITIVE && *value <= f64::MAX);
         }
+        binned == self.values.len() as u64
     }
 }
 
-/// Sum, least and greatest of some numbers, in eight lanes whatever the level.
+/// Sum, least and greatest of some positive numbers; added in eight lanes whatever the level.
 struct Tally<'a> {
     values: &'a [f64],
 }
@@ -328,31 +318,23 @@ impl Kernel for Tally<'_> {
 
     #[inline(always)]
     fn run(self) -> Self::Output {
-        let (mut sums, mut least) = ([0.0; 8], [f64::INFINITY; 8]);
-        let mut greatest = [f64::NEG_INFINITY; 8];
         let (rows, rest) = self.values.as_chunks::<8>();
+        let mut sums = [0.0; 8];
         for row in rows {
-            for lane in 0..8 {
-                let value = row[lane];
-                sums[lane] += value;
-                least[lane] = if value < least[lane] {
-                    value
-                } else {
-                    least[lane]
-                };
-                greatest[lane] = if value > greatest[lane] {
-                    value
-                } else {
-                    greatest[lane]
-                };
+            for (sum, value) in sums.iter_mut().zip(row) {
+                *sum += value;
             }
         }
-        let all = rest.iter().chain(&least).chain(&greatest);
-        let finite = all.copied().filter(|value| value.is_finite());
-        let (min, max) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(min, max), value| {
-            (value.min(min), value.max(max))
-        });
-        (sums.iter().chain(rest).sum(), min, max)
+        // The bits of positive numbers are in their order.
+        let (mut least, mut greatest) = (i64::MAX, 0);
+        for value in self.values {
+            let bits = value.to_bits().cast_signed();
+            least = least.min(bits);
+            greatest = greatest.max(bits);
+        }
+        let number = |bits: i64| f64::from_bits(bits.cast_unsigned());
+        let sum = sums.iter().chain(rest).sum();
+        (sum, number(least), number(greatest))
     }
 }
 
@@ -405,46 +387,75 @@ impl Extend<f64> for DdSketch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{hash::split_mix, simd::available_levels};
+    use crate::{
+        hash::split_mix,
+        simd::{Level, available_levels},
+    };
     use alloc::vec::Vec;
+
+    fn bins_at(level: Level, mapping: &Mapping, values: &[f64]) -> (bool, [i32; BATCH]) {
+        let mut bins = [0; BATCH];
+        let kernel = BinsOf {
+            mapping,
+            values,
+            bins: &mut bins,
+        };
+        (run_at(level, kernel), bins)
+    }
 
     #[test]
     fn every_level_finds_the_bin_that_one_number_goes_to() {
-        let odd = [
-            0.0,
-            -1.0,
-            f64::NAN,
-            f64::INFINITY,
-            5e-324,
-            f64::MIN_POSITIVE,
-            f64::MAX,
-        ];
-        let any = (0..2000).map(|at| f64::from_bits(split_mix(1, at)));
-        let values: Vec<f64> = odd.into_iter().chain(any).collect();
+        let normal = |at| f64::from_bits((split_mix(1, at) >> 1).clamp(1 << 52, (2047 << 52) - 1));
+        let values: Vec<f64> = [f64::MIN_POSITIVE, f64::MAX, 1.0]
+            .into_iter()
+            .chain((0..2000).map(normal))
+            .collect();
         for relative_error in [1e-5, 0.01, 0.5] {
             let mapping = Mapping::new(relative_error);
             for values in values.chunks(BATCH).chain(values.chunks(7)) {
                 for level in available_levels() {
-                    let mut places = [0; BATCH];
-                    run_at(
-                        level,
-                        BinsOf {
-                            mapping: &mapping,
-                            values,
-                            places: &mut places,
-                        },
-                    );
-                    for (value, place) in values.iter().zip(&places) {
-                        let bin = if (f64::MIN_POSITIVE..=f64::MAX).contains(value) {
-                            mapping.index(*value)
-                        } else {
-                            NO_BIN
-                        };
-                        assert_eq!(*place, bin, "{level:?} {value}");
+                    let (all, bins) = bins_at(level, &mapping, values);
+                    assert!(all);
+                    for (value, bin) in values.iter().zip(bins) {
+                        assert_eq!(bin, mapping.index(*value), "{level:?} {value}");
                     }
-                    assert!(places[values.len()..].iter().all(|place| *place == 0));
+                    let (_, min, max) = run_at(level, Tally { values });
+                    assert_eq!(min, values.iter().copied().fold(f64::MAX, f64::min));
+                    assert_eq!(max, values.iter().copied().fold(0.0, f64::max));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn every_level_tells_odd_numbers() {
+        let mapping = Mapping::new(0.01);
+        let odd = [0.0, -0.0, -1.0, f64::NAN, -f64::NAN, f64::INFINITY, 5e-324];
+        for odd in odd.into_iter().chain([f64::NEG_INFINITY, f64::MIN]) {
+            for at in [0, 6, 127] {
+                let mut values = [2.0; BATCH];
+                values[at] = odd;
+                for level in available_levels() {
+                    assert!(!bins_at(level, &mapping, &values).0, "{level:?} {odd}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn slices_are_one_by_one() {
+        let random = |at| f64::from_bits(split_mix(9, at));
+        let kinds: [fn(f64) -> f64; 4] = [|x| x, f64::abs, |x| x.abs().sqrt().sqrt(), |_| 3.0];
+        for kind in kinds {
+            let values: Vec<f64> = (0..3000).map(|at| kind(random(at))).collect();
+            let (mut each, mut one) = (DdSketch::new(0.01).unwrap(), DdSketch::new(0.01).unwrap());
+            for sketch in [&mut each, &mut one] {
+                sketch.insert_many(7.0, u64::MAX - 2000);
+            }
+            each.insert_each(&values);
+            values.iter().for_each(|value| one.insert(*value));
+            each.sum = one.sum;
+            assert_eq!(each, one);
         }
     }
 }

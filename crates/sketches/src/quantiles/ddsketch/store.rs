@@ -72,16 +72,18 @@ impl Store {
         }
     }
 
-    /// Adds one to each bin, up to the first that the row does not hold; returns how many those were.
-    pub(super) fn add_ones(&mut self, bins: &[i32]) -> usize {
+    /// Adds one to each bin, up to the first that the row does not hold; returns that one and those
+    /// behind it. The caller knows that no count reaches its greatest value.
+    #[inline]
+    pub(super) fn add_ones<'a>(&mut self, bins: &'a [i32]) -> Option<(i32, &'a [i32])> {
         let (first, counts) = (self.first, self.counts.as_mut_slice());
         for (done, bin) in bins.iter().enumerate() {
             let Some(count) = counts.get_mut(position(first, *bin)) else {
-                return done;
+                return Some((*bin, bins.get(done + 1..).unwrap_or_default()));
             };
-            *count = count.saturating_add(1);
+            *count = count.wrapping_add(1);
         }
-        bins.len()
+        None
     }
 
     /// Adds to a bin that the row does not hold yet.

@@ -7,6 +7,7 @@ use super::sketch::{Kll, LEVELS_MAX};
 use crate::{
     codec::{Family, Reader, Writer, serde_through_bytes},
     error::SketchError,
+    quantiles::ends::{Ends, open_unseeded},
 };
 
 impl Kll {
@@ -36,10 +37,7 @@ impl Kll {
     /// # Errors
     /// The codec variants of [`SketchError`]; the allocation is bounded by the bytes given.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SketchError> {
-        let (mut reader, seed) = Reader::open(bytes, Family::Kll)?;
-        if seed != 0 {
-            return Err(reader.bad_field("seed", 8, format!("{seed}"), "0"));
-        }
+        let mut reader = open_unseeded(bytes, Family::Kll)?;
         let at = reader.offset();
         let k = reader.u32("k")?;
         let Ok(mut sketch) = Self::new(k) else {
@@ -47,9 +45,8 @@ impl Kll {
         };
         sketch.drawn = reader.u64("drawn")?;
         sketch.ignored = reader.u64("ignored")?;
-        let ends_at = reader.offset();
-        sketch.min = reader.f64("min")?;
-        sketch.max = reader.f64("max")?;
+        let ends = Ends::read(&mut reader)?;
+        (sketch.min, sketch.max) = (ends.min, ends.max);
         let at = reader.offset();
         let levels = usize::from(reader.u8("levels")?);
         if !(1..=LEVELS_MAX).contains(&levels) {
@@ -72,16 +69,7 @@ impl Kll {
             let (value, allowed) = (String::from("empty"), "a number in the last level");
             return Err(reader.bad_field("levels", at, value, allowed));
         }
-        let legal = if sketch.count == 0 {
-            sketch.min == f64::INFINITY && sketch.max == f64::NEG_INFINITY
-        } else {
-            sketch.min.is_finite() && sketch.max.is_finite()
-        };
-        if !legal {
-            let value = format!("{} and {}", sketch.min, sketch.max);
-            let allowed = "finite; infinity and minus infinity while empty";
-            return Err(reader.bad_field("min and max", ends_at, value, allowed));
-        }
+        ends.check(&reader, sketch.count == 0)?;
         reader.finish()?;
         Ok(sketch)
     }

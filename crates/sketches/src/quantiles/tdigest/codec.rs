@@ -5,8 +5,9 @@ use alloc::{format, vec::Vec};
 
 use super::{clusters::Cluster, sketch::TDigest};
 use crate::{
-    codec::{Family, Reader, Writer, serde_through_bytes},
+    codec::{Family, Writer, serde_through_bytes},
     error::SketchError,
+    quantiles::ends::{Ends, open_unseeded},
 };
 
 /// Least bytes of a cluster: the mean and a varint.
@@ -36,10 +37,7 @@ impl TDigest {
     /// # Errors
     /// The codec variants of [`SketchError`]; the allocation is bounded by the bytes given.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SketchError> {
-        let (mut reader, seed) = Reader::open(bytes, Family::TDigest)?;
-        if seed != 0 {
-            return Err(reader.bad_field("seed", 8, format!("{seed}"), "0"));
-        }
+        let mut reader = open_unseeded(bytes, Family::TDigest)?;
         let at = reader.offset();
         let compression = reader.u32("compression")?;
         let Ok(mut digest) = Self::new(compression) else {
@@ -47,9 +45,8 @@ impl TDigest {
             return Err(reader.bad_field("compression", at, value, "20 to 10000"));
         };
         digest.ignored = reader.u64("ignored")?;
-        let ends_at = reader.offset();
-        digest.min = reader.f64("min")?;
-        digest.max = reader.f64("max")?;
+        let ends = Ends::read(&mut reader)?;
+        (digest.min, digest.max) = (ends.min, ends.max);
         // A merge may leave clusters that the limit would join; twice as many are never written.
         let most = usize::try_from(compression).unwrap_or(usize::MAX) * 2;
         let allowed = "at most twice the compression";
@@ -72,16 +69,7 @@ impl TDigest {
             digest.clustered = sum;
             digest.clusters.push(cluster);
         }
-        let legal = if len == 0 {
-            digest.min == f64::INFINITY && digest.max == f64::NEG_INFINITY
-        } else {
-            digest.min.is_finite() && digest.max.is_finite()
-        };
-        if !legal {
-            let value = format!("{} and {}", digest.min, digest.max);
-            let allowed = "finite; infinity and minus infinity while empty";
-            return Err(reader.bad_field("min and max", ends_at, value, allowed));
-        }
+        ends.check(&reader, len == 0)?;
         reader.finish()?;
         Ok(digest)
     }

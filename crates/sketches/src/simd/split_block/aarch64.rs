@@ -1,4 +1,4 @@
-//! NEON: the eight words of a block are two vectors.
+//! NEON: the eight words of a block are two vectors. Type-checked for its target, not yet run on one.
 #![allow(unsafe_code)] // loads and stores
 
 use core::arch::aarch64::{

@@ -95,17 +95,22 @@ impl Buckets {
         }
     }
 
-    /// Nodes in the bucket of a tag, latest first.
-    pub(super) fn nodes(&self, tag: u32) -> impl Iterator<Item = u32> + '_ {
-        let head = if self.cells.is_empty() {
-            NONE
-        } else {
-            self.cells
-                .get(self.position(tag))
-                .map_or(NONE, |cell| cell.head)
-        };
-        core::iter::successors(Some(head), |node| Some(self.following(*node)))
-            .take_while(|node| *node != NONE)
+    /// Latest node in the bucket of a tag.
+    pub(super) fn latest(&self, tag: u32) -> Option<u32> {
+        if self.cells.is_empty() {
+            return None;
+        }
+        let cell = self.cells.get(self.position(tag))?;
+        (cell.head != NONE).then_some(cell.head)
+    }
+
+    /// Replaces each node by the one behind it in its bucket, or drops it where there is none. The
+    /// nodes of many buckets are read at once, so that their cache misses overlap.
+    pub(super) fn step(&self, nodes: &mut Vec<u32>) {
+        nodes.retain_mut(|node| {
+            *node = self.following(*node);
+            *node != NONE
+        });
     }
 
     fn following(&self, node: u32) -> u32 {
@@ -159,6 +164,15 @@ mod tests {
     use crate::hash::split_mix;
     use alloc::collections::{BTreeMap, BTreeSet};
 
+    fn nodes(buckets: &Buckets, tag: u32) -> Vec<u32> {
+        let (mut all, mut now) = (Vec::new(), Vec::from_iter(buckets.latest(tag)));
+        while !now.is_empty() {
+            all.extend_from_slice(&now);
+            buckets.step(&mut now);
+        }
+        all
+    }
+
     #[test]
     fn it_agrees_with_a_map_of_sets_under_random_inserts_and_removals() {
         // Few tags with near homes, so that lists are long and runs collide.
@@ -178,25 +192,26 @@ mod tests {
                 buckets.reserve(node as usize + 1);
                 buckets.insert(tag, node);
             }
-            let found: BTreeSet<u32> = buckets.nodes(tag).collect();
+            let listed = nodes(&buckets, tag);
+            let found: BTreeSet<u32> = listed.iter().copied().collect();
             assert_eq!(found, model[&tag]);
-            assert_eq!(buckets.nodes(tag).count(), found.len());
+            assert_eq!(listed.len(), found.len());
             let used = model.values().filter(|list| !list.is_empty()).count();
             assert_eq!(buckets.used, used);
         }
         for (tag, list) in &model {
-            assert_eq!(&buckets.nodes(*tag).collect::<BTreeSet<u32>>(), list);
+            assert_eq!(&BTreeSet::from_iter(nodes(&buckets, *tag)), list);
         }
     }
 
     #[test]
     fn the_empty_table_has_nothing() {
         let mut buckets = Buckets::default();
-        assert_eq!(buckets.nodes(7).count(), 0);
+        assert_eq!(nodes(&buckets, 7), []);
         buckets.remove(7, 0);
         buckets.reserve(1);
         buckets.insert(7, 0);
-        assert_eq!(buckets.nodes(7).collect::<Vec<_>>(), [0]);
-        assert_eq!(buckets.nodes(7 + 16).count(), 0);
+        assert_eq!(nodes(&buckets, 7), [0]);
+        assert_eq!(nodes(&buckets, 7 + 16), []);
     }
 }

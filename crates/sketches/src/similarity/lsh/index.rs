@@ -233,11 +233,24 @@ impl<Id: Eq + Hash + Clone> LshIndex<Id> {
 
     /// Slots that share a band with the signature, each once.
     fn candidates(&self, signature: &Signature) -> Vec<u32> {
+        /// Slots that are known to be listed already: most share many bands.
+        const LISTED: usize = 256;
         let bands = u32::try_from(self.banding.bands()).unwrap_or(u32::MAX);
-        let mut slots: Vec<u32> = nodes_of(self.banding, 0, signature)
-            .flat_map(|(tag, _)| self.buckets.nodes(tag))
-            .map(|node| node / bands)
+        let mut nodes: Vec<u32> = nodes_of(self.banding, 0, signature)
+            .filter_map(|(tag, _)| self.buckets.latest(tag))
             .collect();
+        let (mut slots, mut listed) = (Vec::new(), [u32::MAX; LISTED]);
+        while !nodes.is_empty() {
+            for node in &nodes {
+                let slot = node / bands;
+                let place = &mut listed[slot as usize % LISTED];
+                if *place != slot {
+                    *place = slot;
+                    slots.push(slot);
+                }
+            }
+            self.buckets.step(&mut nodes);
+        }
         slots.sort_unstable();
         slots.dedup();
         slots

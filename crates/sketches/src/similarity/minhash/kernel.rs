@@ -192,9 +192,14 @@ mod tests {
     #[test]
     fn every_level_gives_the_minima_of_the_twin_and_touches_nothing_else() {
         const GUARD: u32 = 0x5afe_5afe;
-        for len in (0..70).chain([127, 128, 129, 200, 255, 256, 300]) {
+        let lens = (0..70).chain([127, 128, 129, 200, 255, 256, 300]);
+        // Under Miri a few lengths on both sides of a vector, at every alignment.
+        for len in lens.filter(|len| !cfg!(miri) || [0, 15, 16, 67].contains(len)) {
             for offset in 0..5 {
-                for count in [0_u64, 1, 2, 3, 17] {
+                for count in [0_u64, 1, 2, 3, 17]
+                    .into_iter()
+                    .take(if cfg!(miri) { 3 } else { 5 })
+                {
                     let hashes: Vec<u64> = (0..count).map(|i| split_mix(len, i)).collect();
                     let start: Vec<u32> = (0..len + 20)
                         .map(|i| {

@@ -3,12 +3,16 @@
 use alloc::{boxed::Box, vec, vec::Vec};
 use core::hash::Hash;
 
-use super::rounds::{first_round, first_rounds, is_full, settle};
+use super::rounds::{is_full, settle};
 use crate::{
     codec::serde_through_bytes,
     error::{SketchError, check_seeds},
-    hash::{each_batch, hash_of, in_batches},
-    simd::level,
+    hash::{hash_of, in_batches},
+    simd::{
+        bins::{LowerEach, place_of},
+        kernel::run_at,
+        level,
+    },
     similarity::minhash::{PERMUTATIONS_MAX, Scheme, Signature, check_permutations},
 };
 
@@ -16,6 +20,9 @@ const NAME: &str = "one-permutation minhash";
 /// Pending hashes for each bin at which to look whether all bins are full: that many different
 /// elements leave one of 4,096 bins empty once in 40 times.
 const LOOK_AT: usize = 12;
+
+/// Least number of elements that are inserted at a time, where a slice has as many.
+const PART_MIN: usize = 1024;
 
 /// Collects a set into a [`Signature`] with one hash and one minimum per element.
 ///
@@ -88,16 +95,33 @@ impl OnePermutation {
 
     /// Inserts every element of a slice; integers are hashed many at a time.
     pub fn insert_each<T: Hash>(&mut self, elements: &[T]) {
-        each_batch(elements, self.seed, |hashes| self.insert_hashes(hashes));
+        let seed = self.seed;
+        self.lower_each(elements, move |element| hash_of(element, seed));
     }
 
     /// Inserts many elements by their hashes.
     pub fn insert_hashes(&mut self, hashes: &[u64]) {
-        first_rounds(level(), &mut self.minima, hashes);
-        if !self.full {
-            // In parts, so that what is kept stays bounded.
-            let parts = hashes.chunks(4 * self.minima.len());
-            parts.for_each(|part| self.keep(part));
+        self.lower_each(hashes, |hash| *hash);
+    }
+
+    /// Inserts elements by the hash that a function makes of each.
+    fn lower_each<T>(&mut self, elements: &[T], hash: impl Fn(&T) -> u64 + Copy) {
+        // In parts, so that what is kept stays bounded.
+        for elements in elements.chunks(PART_MIN.max(4 * self.minima.len())) {
+            let first = self.pending.len();
+            if !self.full {
+                self.pending.resize(first + elements.len(), 0);
+            }
+            let kernel = LowerEach {
+                minima: &mut self.minima,
+                elements,
+                hash,
+                kept: &mut self.pending[first..],
+            };
+            run_at(level(), kernel);
+            if self.pending.len() >= self.look_at {
+                self.look();
+            }
         }
     }
 
@@ -250,7 +274,7 @@ impl OnePermutation {
 /// The first round of one element.
 #[inline]
 fn lower(minima: &mut [u32], hash: u64) {
-    let (bin, value) = first_round(hash, minima.len());
+    let (bin, value) = place_of(hash, minima.len());
     if let Some(minimum) = minima.get_mut(bin) {
         *minimum = (*minimum).min(value);
     }

@@ -4,12 +4,12 @@
 use alloc::{format, string::String, vec::Vec};
 use core::{cmp::Reverse, hash::Hash};
 
-use super::sketch::{Entry, FrequentItems};
+use super::sketch::FrequentItems;
 use crate::{
     codec::{Family, Reader, Writer, serde_through_bytes},
     error::SketchError,
     hash::hash_of,
-    top_k::ItemBytes,
+    top_k::item_bytes::{ItemBytes, out_of_order, read_item, read_type, write_item},
 };
 
 /// Least bytes of an entry: two varints, and a key of no bytes.
@@ -25,13 +25,9 @@ impl<K: Eq + Hash + Clone + ItemBytes> FrequentItems<K> {
         writer.u64(self.total);
         writer.u64(self.offset);
         writer.u32(u32::try_from(self.len()).unwrap_or(u32::MAX));
-        let mut item = Vec::new();
-        for entry in self.in_order() {
-            writer.varint(entry.count);
-            item.clear();
-            entry.item.write(&mut item);
-            writer.varint(item.len() as u64);
-            writer.raw(&item);
+        for (kept, count) in self.in_order() {
+            writer.varint(count);
+            write_item(&mut writer, kept);
         }
         writer.finish()
     }
@@ -42,11 +38,7 @@ impl<K: Eq + Hash + Clone + ItemBytes> FrequentItems<K> {
     /// The codec variants of [`SketchError`]; the allocation is bounded by the bytes given.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SketchError> {
         let (mut reader, seed) = Reader::open(bytes, Family::FrequentItems)?;
-        let at = reader.offset();
-        let code = reader.u8("key type")?;
-        if code != K::TYPE_CODE {
-            return Err(reader.bad_field("key type", at, format!("{code}"), "the one asked for"));
-        }
+        read_type::<K>(&mut reader)?;
         let range = Self::CAPACITY_MIN..=Self::CAPACITY_MAX;
         let capacity = reader.count("capacity", range, 0, "2 to 2^24")?;
         let mut counter = Self::with_seed(capacity, seed)?;
@@ -58,17 +50,16 @@ impl<K: Eq + Hash + Clone + ItemBytes> FrequentItems<K> {
         let mut sum = u128::from(counter.offset) * (counter.kept() as u128 + 1);
         for _ in 0..len {
             let at = reader.offset();
-            let entry: Entry<K> = read_entry(&mut reader)?;
-            let hash = hash_of(&entry.item, seed);
-            let place = (Reverse(entry.count), hash);
+            let (item, count): (K, u64) = read_entry(&mut reader)?;
+            let hash = hash_of(&item, seed);
+            let place = (Reverse(count), hash);
             let in_order = last.is_none_or(|last| last <= place);
-            if !in_order || counter.get(&entry.item).is_some() {
-                let (value, allowed) = (String::from("out of order"), "each key once, in order");
-                return Err(reader.bad_field("entry", at, value, allowed));
+            if !in_order || counter.get(&item).is_some() {
+                return Err(out_of_order(&reader, at));
             }
             last = Some(place);
-            sum += u128::from(entry.count);
-            counter.push(hash, entry);
+            sum += u128::from(count);
+            counter.push(hash, item, count);
         }
         if counter.total < u64::MAX && sum > u128::from(counter.total) {
             let allowed = "not below the counts and what was taken from them";
@@ -80,19 +71,14 @@ impl<K: Eq + Hash + Clone + ItemBytes> FrequentItems<K> {
     }
 }
 
-fn read_entry<K: ItemBytes>(reader: &mut Reader<'_>) -> Result<Entry<K>, SketchError> {
+fn read_entry<K: ItemBytes>(reader: &mut Reader<'_>) -> Result<(K, u64), SketchError> {
     let at = reader.offset();
     let count = reader.varint("count")?;
     if count == 0 {
         return Err(reader.bad_field("count", at, String::from("0"), "above 0"));
     }
-    let len = usize::try_from(reader.varint("key length")?).unwrap_or(usize::MAX);
-    let at = reader.offset();
-    let Some(item) = K::read(reader.raw("key", len)?) else {
-        let (value, allowed) = (format!("{len} bytes"), "the bytes of a key of its type");
-        return Err(reader.bad_field("key", at, value, allowed));
-    };
-    Ok(Entry { item, count })
+    let item = read_item(reader)?;
+    Ok((item, count))
 }
 
 serde_through_bytes!(FrequentItems<K>, K: Eq + Hash + Clone + ItemBytes);

@@ -1,16 +1,26 @@
 //! The Misra-Gries counter with batched decrements.
 
 use alloc::vec::Vec;
-use core::hash::Hash;
+use core::{borrow::Borrow, hash::Hash};
 
 use crate::{
     error::{SketchError, check_seeds},
-    hash::{DEFAULT_SEED, hash_of},
-    slot_table::SlotTable,
-    top_k::Heavy,
+    hash::{DEFAULT_SEED, each_batch, hash_of},
+    simd::{
+        kernel::{Kernel, run_at},
+        level,
+    },
+    top_k::{
+        Heavy,
+        cells::{Cells, Found},
+    },
 };
 
 const NAME: &str = "frequent-items";
+/// Keys that are looked up at once.
+const BATCH: usize = 128;
+/// Greatest decrement that is looked for by counting.
+const LOW_COUNT_MAX: u64 = 6;
 
 /// The most frequent keys of a stream in constant time per key, all counts with the same error.
 ///
@@ -18,12 +28,13 @@ const NAME: &str = "frequent-items";
 /// and no count is more than [`error_bound`](Self::error_bound) too high, which is at most
 /// `2 * total / capacity`. While the stream has no more distinct keys than entries, counts are
 /// exact. [`SpaceSaving`](crate::SpaceSaving) halves the bound and gives each count an error of its
-/// own, at twice the cost per key.
+/// own, at several times the cost per key.
 ///
-/// What is kept depends on the keys and the order of the stream only, never on the platform.
+/// What is kept depends on the keys and the order of the stream only (and on the slices given to
+/// [`insert_each`](Self::insert_each)), never on the platform.
 ///
-/// Cost: O(1) amortised for any counts. Memory: the key and 8 bytes for each entry, and 8 bytes of
-/// table for each three quarters of an entry.
+/// Cost: O(1) amortised for any counts. Memory: the key and 8 bytes for each entry, and 6 to 12 bytes
+/// of table.
 ///
 /// Source: Misra, Gries, "Finding repeated elements", 1982; the decrement of many counts at once is
 /// that of Anderson and others, "A high-performance algorithm for identifying frequent items in
@@ -41,6 +52,8 @@ const NAME: &str = "frequent-items";
 /// assert_eq!((top[1].item, top[1].count, top[1].error), ("b", 2, 0));
 /// # Ok::<(), sketches::SketchError>(())
 /// ```
+#[doc(alias = "misra-gries")]
+#[doc(alias = "heavy-hitters")]
 #[derive(Debug, Clone)]
 pub struct FrequentItems<K> {
     pub(super) seed: u64,
@@ -48,16 +61,11 @@ pub struct FrequentItems<K> {
     pub(super) total: u64,
     /// Sum of the decrements: what any count may lack.
     pub(super) offset: u64,
-    pub(super) entries: Vec<Entry<K>>,
-    /// Entry number of each key.
-    table: SlotTable,
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct Entry<K> {
-    pub(super) item: K,
-    /// Lower bound of the count.
-    pub(super) count: u64,
+    pub(super) items: Vec<K>,
+    /// Lower bound of the count of each item, above 0.
+    pub(super) counts: Vec<u64>,
+    /// Number of each item.
+    table: Cells,
 }
 
 impl<K: Eq + Hash + Clone> FrequentItems<K> {
@@ -88,8 +96,9 @@ impl<K: Eq + Hash + Clone> FrequentItems<K> {
             capacity,
             total: 0,
             offset: 0,
-            entries: Vec::new(),
-            table: SlotTable::new(),
+            items: Vec::new(),
+            counts: Vec::new(),
+            table: Cells::default(),
         })
     }
 
@@ -107,29 +116,86 @@ impl<K: Eq + Hash + Clone> FrequentItems<K> {
         }
         self.total = self.total.saturating_add(count);
         let hash = hash_of(&item, self.seed);
-        let found = self.find(hash, &item);
-        if let Some(entry) = found.and_then(|at| self.entries.get_mut(at)) {
-            entry.count = entry.count.saturating_add(count);
-            return;
+        self.add_hashed(hash, item, count, |item| item);
+    }
+
+    /// Counts every key of a slice once, the fastest way in. Of each 128 keys, those that are kept
+    /// already are counted first: every bound holds as it does for one by one, but where the counter
+    /// is full, other keys of the least count may be kept.
+    pub fn insert_each(&mut self, items: &[K]) {
+        for items in items.chunks(BATCH) {
+            self.total = self.total.saturating_add(items.len() as u64);
+            each_batch(items, self.seed, |hashes| self.insert_batch(items, hashes));
         }
-        if self.entries.len() >= self.capacity {
-            self.decrement();
+    }
+
+    fn insert_batch(&mut self, items: &[K], hashes: &[u64]) {
+        let mut missed = [0_u32; BATCH];
+        let mut misses = 0;
+        for (at, (item, hash)) in (0..).zip(items.iter().zip(hashes)) {
+            // No branch on whether the key is kept, which no one can tell.
+            let number = self.table.likely(*hash) as usize;
+            let mut hit = false;
+            if let (Some(kept), Some(count)) = (self.items.get(number), self.counts.get_mut(number))
+            {
+                hit = kept == item;
+                *count = count.saturating_add(u64::from(hit));
+            }
+            missed[misses % BATCH] = at;
+            misses += usize::from(!hit);
         }
-        self.push(hash, Entry { item, count });
+        for at in &missed[..misses] {
+            if let (Some(item), Some(hash)) = (items.get(*at as usize), hashes.get(*at as usize)) {
+                self.add_hashed(*hash, item, 1, Clone::clone);
+            }
+        }
+    }
+
+    /// Adds to the count of a key, which is made of the one given where it is not kept.
+    #[inline(always)]
+    fn add_hashed<Q: Borrow<K>>(&mut self, hash: u64, item: Q, count: u64, own: impl Fn(Q) -> K) {
+        match self.find(hash, item.borrow()) {
+            Found::Number(number) => self.add_to(number, count),
+            Found::Free(_) if self.is_full() => {
+                if self.counts.len() >= self.capacity {
+                    self.decrement();
+                }
+                self.push(hash, own(item), count);
+            }
+            Found::Free(cell) => {
+                let number = u32::try_from(self.counts.len()).unwrap_or(u32::MAX);
+                self.table.fill(cell, hash, number);
+                self.items.push(own(item));
+                self.counts.push(count);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn add_to(&mut self, number: u32, count: u64) {
+        if let Some(kept) = self.counts.get_mut(number as usize) {
+            *kept = kept.saturating_add(count);
+        }
     }
 
     /// Bounds of the count of a key; `None` where it is not kept, and its count is then at most
     /// [`error_bound`](Self::error_bound).
     #[must_use]
     pub fn get(&self, item: &K) -> Option<Heavy<K>> {
-        let at = self.find(hash_of(item, self.seed), item)?;
-        self.entries.get(at).map(|entry| self.heavy(entry))
+        let Found::Number(number) = self.find(hash_of(item, self.seed), item) else {
+            return None;
+        };
+        let (item, count) = (
+            self.items.get(number as usize)?,
+            self.counts.get(number as usize)?,
+        );
+        Some(self.heavy(item, *count))
     }
 
     /// The `k` most frequent keys kept, most frequent first; equals by the hash of the key.
     #[must_use]
     pub fn top(&self, k: usize) -> Vec<Heavy<K>> {
-        let heavy = |entry| self.heavy(entry);
+        let heavy = |(item, count)| self.heavy(item, count);
         self.in_order().into_iter().take(k).map(heavy).collect()
     }
 
@@ -145,17 +211,16 @@ impl<K: Eq + Hash + Clone> FrequentItems<K> {
         if left != right {
             return Err(SketchError::shape(NAME, "capacity", left, right));
         }
-        for theirs in &other.entries {
-            let hash = hash_of(&theirs.item, self.seed);
-            let found = self.find(hash, &theirs.item);
-            match found.and_then(|at| self.entries.get_mut(at)) {
-                Some(entry) => entry.count = entry.count.saturating_add(theirs.count),
-                None => self.push(hash, theirs.clone()),
+        for (item, count) in other.items.iter().zip(&other.counts) {
+            let hash = hash_of(item, self.seed);
+            match self.find(hash, item) {
+                Found::Number(number) => self.add_to(number, *count),
+                Found::Free(_) => self.push(hash, item.clone(), *count),
             }
         }
         self.offset = self.offset.saturating_add(other.offset);
         self.total = self.total.saturating_add(other.total);
-        if self.entries.len() > self.capacity {
+        if self.items.len() > self.capacity {
             self.decrement();
         }
         Ok(())
@@ -165,49 +230,71 @@ impl<K: Eq + Hash + Clone> FrequentItems<K> {
     pub fn clear(&mut self) {
         self.total = 0;
         self.offset = 0;
-        self.entries.clear();
-        self.table = SlotTable::new();
+        self.items.clear();
+        self.counts.clear();
+        self.table.clear();
     }
 
-    /// Entries in the order of answers.
-    pub(super) fn in_order(&self) -> Vec<&Entry<K>> {
-        let mut order: Vec<(u64, &Entry<K>)> = self
-            .entries
-            .iter()
-            .map(|entry| (hash_of(&entry.item, self.seed), entry))
+    /// Keys and their counts in the order of answers.
+    pub(super) fn in_order(&self) -> Vec<(&K, u64)> {
+        let hashed = |item| hash_of(item, self.seed);
+        let kept = self.items.iter().zip(&self.counts);
+        let mut order: Vec<_> = kept
+            .map(|(item, count)| (*count, hashed(item), item))
             .collect();
-        order.sort_unstable_by_key(|(hash, entry)| (core::cmp::Reverse(entry.count), *hash));
-        order.into_iter().map(|(_, entry)| entry).collect()
+        order.sort_unstable_by_key(|(count, hash, _)| (core::cmp::Reverse(*count), *hash));
+        order
+            .into_iter()
+            .map(|(count, _, item)| (item, count))
+            .collect()
     }
 
-    fn heavy(&self, entry: &Entry<K>) -> Heavy<K> {
+    fn heavy(&self, item: &K, count: u64) -> Heavy<K> {
         Heavy {
-            item: entry.item.clone(),
-            count: entry.count.saturating_add(self.offset),
+            item: item.clone(),
+            count: count.saturating_add(self.offset),
             error: self.offset,
         }
     }
 
-    pub(super) fn push(&mut self, hash: u64, entry: Entry<K>) {
-        let len = self.entries.len();
-        if len == self.entries.capacity() {
-            // Doubles, but past the capacity only while merging.
-            let more = len.max(8).min(self.capacity.saturating_sub(len)).max(1);
-            self.entries.reserve_exact(more);
+    /// Adds a key that is not kept.
+    pub(super) fn push(&mut self, hash: u64, item: K, count: u64) {
+        let len = self.counts.len();
+        if len == self.counts.capacity() {
+            self.grow();
         }
-        self.table
-            .insert(hash, u32::try_from(len).unwrap_or(u32::MAX));
-        self.entries.push(entry);
+        let number = u32::try_from(len).unwrap_or(u32::MAX);
+        self.table.insert(hash, number);
+        self.items.push(item);
+        self.counts.push(count);
     }
 
-    #[inline]
-    fn find(&self, hash: u64, item: &K) -> Option<usize> {
-        let slot = self.table.find(hash, |slot| {
-            self.entries
-                .get(slot as usize)
-                .is_some_and(|entry| entry.item == *item)
-        })?;
-        Some(slot as usize)
+    /// Doubles the room, but past the capacity only while merging.
+    #[cold]
+    fn grow(&mut self) {
+        let len = self.counts.len();
+        let more = len.max(8).min(self.capacity.saturating_sub(len)).max(1);
+        self.counts.reserve_exact(more);
+        self.items.reserve_exact(more);
+        if self.counts.capacity() > self.table.room() {
+            self.table = Cells::with_room_for(self.counts.capacity());
+            self.index();
+        }
+    }
+
+    #[inline(always)]
+    fn find(&self, hash: u64, item: &K) -> Found {
+        self.table.find(hash, |number| {
+            let kept = self.items.get(number as usize);
+            kept.is_some_and(|kept| kept == item)
+        })
+    }
+
+    /// Whether a further key needs more room or a decrement.
+    #[inline(always)]
+    fn is_full(&self) -> bool {
+        let len = self.counts.len();
+        len == self.counts.capacity() || len >= self.capacity
     }
 
     /// Takes from every count the greatest amount that leaves at most half the capacity.
@@ -216,31 +303,61 @@ impl<K: Eq + Hash + Clone> FrequentItems<K> {
     /// less than the total over half the capacity.
     #[cold]
     fn decrement(&mut self) {
-        let mut counts: Vec<u64> = self.entries.iter().map(|entry| entry.count).collect();
-        let kept = self.kept();
-        let Some(at) = counts.len().checked_sub(kept + 1) else {
+        let Some(at) = self.counts.len().checked_sub(self.kept() + 1) else {
             return;
         };
-        let amount = *counts.select_nth_unstable(at).1;
+        let amount = nth_count(&self.counts, at);
         self.offset = self.offset.saturating_add(amount);
-        // New number of each entry that stays.
-        let mut moved = counts;
-        let mut number = 0;
-        for (place, entry) in moved.iter_mut().zip(&self.entries) {
-            *place = if entry.count > amount {
-                number
-            } else {
-                u64::MAX
-            };
-            number += u64::from(entry.count > amount);
+        // Moved without branches: no one can tell which keys stay.
+        let mut stayed = 0;
+        for at in 0..self.counts.len() {
+            let count = self.counts[at];
+            self.items.swap(stayed, at);
+            self.counts[stayed] = count.wrapping_sub(amount);
+            stayed += usize::from(count > amount);
         }
-        self.table
-            .renumber(|slot| u32::try_from(*moved.get(slot as usize)?).ok());
-        self.entries.retain_mut(|entry| {
-            let stays = entry.count > amount;
-            entry.count = entry.count.saturating_sub(amount);
-            stays
+        self.items.truncate(stayed);
+        self.counts.truncate(stayed);
+        self.table.clear();
+        self.index();
+    }
+
+    /// Puts every key into the empty table.
+    fn index(&mut self) {
+        let (table, mut number) = (&mut self.table, 0);
+        each_batch(&self.items, self.seed, |hashes| {
+            for hash in hashes {
+                table.insert(*hash, number);
+                number += 1;
+            }
         });
+    }
+}
+
+/// The count at a position of the ascending counts.
+fn nth_count(counts: &[u64], at: usize) -> u64 {
+    // Where most keys came once or twice, a few counting passes find it.
+    for amount in 1..=LOW_COUNT_MAX {
+        if run_at(level(), AtMost { counts, amount }) > at {
+            return amount;
+        }
+    }
+    *counts.to_vec().select_nth_unstable(at).1
+}
+
+/// Number of the counts up to an amount.
+struct AtMost<'a> {
+    counts: &'a [u64],
+    amount: u64,
+}
+
+impl Kernel for AtMost<'_> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run(self) -> usize {
+        let low = self.counts.iter().filter(|count| **count <= self.amount);
+        low.count()
     }
 }
 
@@ -259,13 +376,13 @@ impl<K> FrequentItems<K> {
     /// Keys kept at present.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.items.len()
     }
 
     /// Whether no key was counted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.items.is_empty()
     }
 
     /// Sum of all counts added.
@@ -290,8 +407,8 @@ impl<K> FrequentItems<K> {
     /// Bytes of memory in use, without what the keys themselves own.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let entries = self.entries.capacity() * size_of::<Entry<K>>();
-        size_of::<Self>() + entries + self.table.memory_bytes()
+        let items = self.items.capacity() * size_of::<K>();
+        size_of::<Self>() + items + 8 * self.counts.capacity() + self.table.memory_bytes()
     }
 }
 
@@ -299,6 +416,24 @@ impl<K: Eq + Hash + Clone> Extend<K> for FrequentItems<K> {
     fn extend<I: IntoIterator<Item = K>>(&mut self, items: I) {
         for item in items {
             self.insert(item);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::split_mix;
+
+    #[test]
+    fn the_decrement_is_the_order_statistic() {
+        for shift in [0, 20, 56, 60, 63] {
+            let counts: Vec<u64> = (0..400).map(|at| 1 + (split_mix(5, at) >> shift)).collect();
+            let mut sorted = counts.clone();
+            sorted.sort_unstable();
+            for at in [0, 1, 100, 199, 200, 398, 399] {
+                assert_eq!(nth_count(&counts, at), sorted[at], "{shift} {at}");
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Bytes of a [`SpaceSaving`]; the byte map is in `docs/formats/sketches.md`.
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{format, vec::Vec};
 use core::hash::Hash;
 
 use super::sketch::{Entry, Heavy, SpaceSaving};
@@ -9,7 +9,7 @@ use crate::{
     codec::{Family, Reader, Writer, serde_through_bytes},
     error::SketchError,
     hash::hash_of,
-    top_k::ItemBytes,
+    top_k::item_bytes::{ItemBytes, out_of_order, read_item, read_type, write_item},
 };
 
 /// Least bytes of an entry: three varints, and a key of no bytes.
@@ -26,14 +26,10 @@ impl<K: Eq + Hash + Clone + ItemBytes> SpaceSaving<K> {
         writer.u32(u32::try_from(self.len()).unwrap_or(u32::MAX));
         let mut order: Vec<&Entry<K>> = self.entries.iter().collect();
         order.sort_unstable_by(|a, b| a.rank(b));
-        let mut item = Vec::new();
         for entry in order {
             writer.varint(entry.heavy.count);
             writer.varint(entry.heavy.error);
-            item.clear();
-            entry.heavy.item.write(&mut item);
-            writer.varint(item.len() as u64);
-            writer.raw(&item);
+            write_item(&mut writer, &entry.heavy.item);
         }
         writer.finish()
     }
@@ -44,11 +40,7 @@ impl<K: Eq + Hash + Clone + ItemBytes> SpaceSaving<K> {
     /// The codec variants of [`SketchError`]; the allocation is bounded by the bytes given.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SketchError> {
         let (mut reader, seed) = Reader::open(bytes, Family::SpaceSaving)?;
-        let at = reader.offset();
-        let code = reader.u8("key type")?;
-        if code != K::TYPE_CODE {
-            return Err(reader.bad_field("key type", at, format!("{code}"), "the one asked for"));
-        }
+        read_type::<K>(&mut reader)?;
         let capacity = reader.count("capacity", 1..=Self::CAPACITY_MAX, 0, "1 to 2^24")?;
         let mut counter = Self::with_seed(capacity, seed)?;
         let total_at = reader.offset();
@@ -62,8 +54,7 @@ impl<K: Eq + Hash + Clone + ItemBytes> SpaceSaving<K> {
                 .last()
                 .is_none_or(|last| last.rank(&entry).is_lt());
             if !in_order || counter.get(&entry.heavy.item).is_some() {
-                let (value, allowed) = (String::from("out of order"), "each key once, in order");
-                return Err(reader.bad_field("entry", at, value, allowed));
+                return Err(out_of_order(&reader, at));
             }
             counter.push(entry);
         }
@@ -96,12 +87,7 @@ fn read_entry<K: Hash + ItemBytes>(
         );
         return Err(reader.bad_field("count", at, value, allowed));
     }
-    let len = usize::try_from(reader.varint("key length")?).unwrap_or(usize::MAX);
-    let at = reader.offset();
-    let Some(item) = K::read(reader.raw("key", len)?) else {
-        let (value, allowed) = (format!("{len} bytes"), "the bytes of a key of its type");
-        return Err(reader.bad_field("key", at, value, allowed));
-    };
+    let item = read_item(reader)?;
     let hash = hash_of(&item, seed);
     Ok(Entry {
         heavy: Heavy { item, count, error },

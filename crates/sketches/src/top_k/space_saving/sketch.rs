@@ -51,6 +51,7 @@ pub struct Heavy<K> {
 /// assert_eq!((top[1].item, top[1].count, top[1].error), ("b", 2, 0));
 /// # Ok::<(), sketches::SketchError>(())
 /// ```
+#[doc(alias = "heavy-hitters")]
 #[derive(Debug, Clone)]
 pub struct SpaceSaving<K> {
     pub(super) seed: u64,

@@ -1,33 +1,4 @@
-//! The hash under every sketch: stable, seeded, 64 bits, the same on every platform.
-//!
-//! The hash is part of every byte format of this crate: a sketch written on one machine must find
-//! the same keys on another, years later. It is XXH3-64 (xxHash 0.8) chained over the writes of
-//! [`core::hash::Hash`]:
-//!
-//! - the state starts as the seed;
-//! - every write of bytes replaces the state by `XXH3_64(bytes, seed = state)`;
-//! - an integer is one write of its little-endian bytes; `usize` and `isize` count as 64 bits;
-//! - a lone byte `0xff` directly after a run of bytes, which is how the standard library ends a
-//!   `str`, changes nothing.
-//!
-//! So the hash of a `u64` is XXH3-64 of its eight little-endian bytes, and the hash of a `str` is
-//! XXH3-64 of its UTF-8 bytes, which any other language can compute. A slice or array writes its
-//! length first; use [`hash_bytes`] for bytes without it.
-//!
-//! | value | hash with seed `s` |
-//! |---|---|
-//! | `u8`, `u16`, `u32`, `u64`, `u128`, signed alike | `XXH3_64(little-endian bytes, s)` |
-//! | `usize`, `isize`, enum discriminants | as `u64` |
-//! | `char` / `bool` | as `u32` / `u8` |
-//! | `str`, `String` | `XXH3_64(UTF-8 bytes, s)` |
-//! | `[u8]`, `Vec<u8>`, `[u8; N]` | `XXH3_64(bytes, XXH3_64(length as u64, s))` |
-//! | tuples, structs | fields in order, each hash being the seed of the next |
-//!
-//! One limit: the standard library hashes a *slice* of wider integers (`[u32]`) as its memory, so
-//! such keys differ between little-endian and big-endian machines. Hash the elements one by one if
-//! that matters.
-//!
-//! The hash is fast and well mixed, not keyed against an attacker who knows the seed.
+//! The definition of the stable hash, and hashing in batches.
 
 use core::hash::{Hash, Hasher};
 
@@ -148,7 +119,7 @@ pub(crate) fn in_batches(mut hashes: impl Iterator<Item = u64>, mut each: impl F
     }
 }
 
-/// A [`Hasher`] with the same result on every platform; see the [module](self) for its definition.
+/// A [`Hasher`] with the same result on every platform; see the [module](super) for its definition.
 ///
 /// ```
 /// use core::hash::{Hash, Hasher};
