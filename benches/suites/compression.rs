@@ -1,22 +1,28 @@
 //! Suite `compression`: sigma-lang beside zstd and lz4 on the same bytes.
 //!
-//! Peers at their documented defaults: zstd through reused `bulk` contexts, lz4_flex in its block form.
-//! Every output is decompressed and compared before anything is timed.
+//! Peers at their documented defaults: zstd through reused `bulk` contexts, with the content checksum that
+//! the `zstd` program writes and sigma-lang always has; lz4_flex in its block form. Every output is
+//! decompressed and compared before anything is timed. sigma-lang and zstd 3 are timed by criterion, the
+//! other levels of zstd by a clock around a few passes.
+
+#[path = "compression_records.rs"]
+mod compression_records;
 
 use criterion::Throughput;
 use neurectomy_bench::corpus::{Input, load};
 use neurectomy_bench::suite::Work;
 use neurectomy_bench::{BenchError, Comparison, Goal, Row, Suite};
-use sigma_lang::{Compressor, Config, Decompressor, Dictionary, Level, Limits};
+use sigma_lang::{Compressor, Config, Decompressor, Level, Limits};
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// zstd's level and ours: the same work for the match finder.
 const LEVEL: i32 = 3;
-/// A slower zstd, to see which level of it our ratio is worth.
-const SLOWER_LEVEL: i32 = 9;
+/// Other levels of zstd, to see which of them our ratio and speed are worth, and how many passes of
+/// each are timed.
+const OTHER_LEVELS: [(i32, usize); 4] = [(1, 5), (6, 3), (9, 2), (19, 1)];
 /// Size of a trained dictionary, zstd's own default.
 const DICTIONARY_BYTES: usize = 110 << 10;
 
@@ -25,8 +31,7 @@ fn main() -> ExitCode {
         let inputs = load(suite.size(20_000, 2_000_000))?;
         classes(suite, &inputs)?;
         noise(suite)?;
-        records(suite, &inputs)?;
-        growing_context(suite, &inputs)
+        compression_records::rows(suite, &inputs)
     })
 }
 
@@ -54,21 +59,41 @@ fn classes(suite: &mut Suite, inputs: &[Input]) -> Result<(), BenchError> {
         by_class.entry(&input.class).or_default().push(&input.bytes);
     }
     let mut worst = f64::INFINITY;
-    let mut logarithms = Vec::new();
+    let (mut gains, mut speeds) = (Vec::new(), Vec::new());
     for (class, inputs) in by_class {
         let figures = one_class(suite, class, &inputs)?;
         worst = worst.min(figures.worst);
-        logarithms.push(figures.gain.ln());
+        gains.push(figures.gain);
+        speeds.extend(figures.speed);
     }
-    #[expect(clippy::cast_precision_loss, reason = "a few classes")]
-    let mean = (logarithms.iter().sum::<f64>() / logarithms.len().max(1) as f64).exp();
+    let all_timed = speeds.len() == gains.len();
     suite.record(
-        Row::new("ratio to zstd 3, geometric mean over classes", "x", mean)
-            .goal(Goal::OursAtLeast(1.12)),
+        Row::new(
+            "ratio to zstd 3, geometric mean over classes",
+            "x",
+            geometric_mean(&gains),
+        )
+        .goal(Goal::OursAtLeast(1.12)),
     );
+    if all_timed {
+        suite.record(
+            Row::new(
+                "compression speed to zstd 3, geometric mean over classes",
+                "x",
+                geometric_mean(&speeds),
+            )
+            .goal(Goal::OursAtLeast(1.0)),
+        );
+    }
     suite
         .record(Row::new("ratio to zstd 3, worst file", "x", worst).goal(Goal::OursAtLeast(0.995)));
     Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a few classes")]
+fn geometric_mean(values: &[f64]) -> f64 {
+    let logarithms: f64 = values.iter().map(|value| value.ln()).sum();
+    (logarithms / values.len().max(1) as f64).exp()
 }
 
 /// How a class did beside zstd at the same level.
@@ -77,17 +102,40 @@ struct Figures {
     gain: f64,
     /// The same of the worst input.
     worst: f64,
+    /// Their compression time by ours, where it was measured.
+    speed: Option<f64>,
 }
 
-fn one_class(suite: &mut Suite, class: &str, inputs: &[&[u8]]) -> Result<Figures, BenchError> {
+/// The inputs of a class, packed by us and by zstd at the same level.
+struct Packed {
+    ours: Vec<Vec<u8>>,
+    theirs: Vec<Vec<u8>>,
+    lz4: Vec<Vec<u8>>,
+    worst: f64,
+}
+
+fn total(parts: &[Vec<u8>]) -> usize {
+    parts.iter().map(Vec::len).sum()
+}
+
+/// zstd with a checksum.
+fn zstd_at(level: i32) -> Result<zstd::bulk::Compressor<'static>, BenchError> {
+    let mut zstd = zstd::bulk::Compressor::new(level)?;
+    zstd.include_checksum(true)?;
+    Ok(zstd)
+}
+
+fn pack(inputs: &[&[u8]]) -> Result<Packed, BenchError> {
     let mut compressor = Compressor::new(&config())?;
     let mut decompressor = Decompressor::new(Limits::default());
-    let mut zstd = zstd::bulk::Compressor::new(LEVEL)?;
-    let mut slower = zstd::bulk::Compressor::new(SLOWER_LEVEL)?;
+    let mut zstd = zstd_at(LEVEL)?;
     let mut unzstd = zstd::bulk::Decompressor::new()?;
-    let (mut ours, mut theirs, mut fast) = (Vec::new(), Vec::new(), Vec::new());
-    let mut slow = Vec::new();
-    let mut worst = f64::INFINITY;
+    let mut all = Packed {
+        ours: Vec::new(),
+        theirs: Vec::new(),
+        lz4: Vec::new(),
+        worst: f64::INFINITY,
+    };
     for input in inputs {
         let (mut packed, mut back) = (Vec::new(), Vec::new());
         compressor.compress_into(input, &mut packed)?;
@@ -95,28 +143,69 @@ fn one_class(suite: &mut Suite, class: &str, inputs: &[&[u8]]) -> Result<Figures
         expect_equal("sigma-lang", input, &back)?;
         let peer = zstd.compress(input)?;
         expect_equal("zstd", input, &unzstd.decompress(&peer, input.len())?)?;
-        worst = worst.min(ratio(peer.len(), packed.len()));
-        fast.push(lz4_flex::block::compress(input));
-        slow.push(slower.compress(input)?);
-        ours.push(packed);
-        theirs.push(peer);
+        all.worst = all.worst.min(ratio(peer.len(), packed.len()));
+        all.lz4.push(lz4_flex::block::compress(input));
+        all.ours.push(packed);
+        all.theirs.push(peer);
     }
+    Ok(all)
+}
+
+fn one_class(suite: &mut Suite, class: &str, inputs: &[&[u8]]) -> Result<Figures, BenchError> {
+    let packed = pack(inputs)?;
     let bytes: usize = inputs.iter().map(|input| input.len()).sum();
-    let packed_bytes = |packed: &[Vec<u8>]| packed.iter().map(Vec::len).sum::<usize>();
-    let ours_ratio = ratio(bytes, packed_bytes(&ours));
-    for (peer, packed) in [("zstd-3", &theirs), ("zstd-9", &slow), ("lz4_flex", &fast)] {
+    let ours_ratio = ratio(bytes, total(&packed.ours));
+    for (peer, theirs) in [("zstd-3", &packed.theirs), ("lz4_flex", &packed.lz4)] {
         let measure = format!("{class} ratio");
-        let mut row =
-            Row::new(&measure, "x", ours_ratio).against(peer, ratio(bytes, packed_bytes(packed)));
-        if class.ends_with("log") && peer == "zstd-9" {
-            row = row.goal(Goal::RatioAtLeast(1.25));
-        }
-        suite.record(row);
+        suite
+            .record(Row::new(&measure, "x", ours_ratio).against(peer, ratio(bytes, total(theirs))));
     }
-    let group_name = format!("compress_{class}");
-    let mut group = suite.criterion().benchmark_group(&group_name);
-    group.throughput(Throughput::Bytes(bytes as u64));
+    time_class(suite, class, inputs, &packed)?;
+    for (direction, peer) in [("compress", "zstd-3"), ("decompress", "zstd-3")] {
+        suite.compare(Comparison {
+            measure: &format!("{class} {direction}"),
+            group: &format!("{direction}_{class}"),
+            ours: "sigma-lang",
+            peer,
+            work: Work::Bytes(bytes as u64),
+            goal: None,
+        });
+    }
+    other_levels(suite, class, inputs, ours_ratio)?;
+    let group = format!("compress_{class}");
+    let median = |name| suite.median_ns(&group, name);
+    Ok(Figures {
+        gain: ratio(total(&packed.theirs), total(&packed.ours)),
+        worst: packed.worst,
+        speed: median("zstd-3")
+            .zip(median("sigma-lang"))
+            .map(|(theirs, ours)| theirs / ours),
+    })
+}
+
+/// Times both directions by criterion, all inputs of the class in one iteration.
+fn time_class(
+    suite: &mut Suite,
+    class: &str,
+    inputs: &[&[u8]],
+    packed: &Packed,
+) -> Result<(), BenchError> {
+    let mut compressor = Compressor::new(&config())?;
+    let mut decompressor = Decompressor::new(Limits::default());
+    let mut zstd = zstd_at(LEVEL)?;
+    let mut unzstd = zstd::bulk::Decompressor::new()?;
+    let bytes: usize = inputs.iter().map(|input| input.len()).sum();
+    let longest = inputs.iter().map(|input| input.len()).max().unwrap_or(0);
     let mut out = Vec::new();
+    let mut buffer = Vec::with_capacity(zstd::zstd_safe::compress_bound(longest));
+    let mut group = suite
+        .criterion()
+        .benchmark_group(format!("compress_{class}"));
+    group.throughput(Throughput::Bytes(bytes as u64));
+    group
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1));
     group.bench_function("sigma-lang", |bencher| {
         bencher.iter(|| {
             for input in inputs {
@@ -130,24 +219,24 @@ fn one_class(suite: &mut Suite, class: &str, inputs: &[&[u8]]) -> Result<Figures
     group.bench_function("zstd-3", |bencher| {
         bencher.iter(|| {
             for input in inputs {
-                black_box(zstd.compress(black_box(input)).expect("checked before"));
-            }
-        });
-    });
-    group.bench_function("zstd-9", |bencher| {
-        bencher.iter(|| {
-            for input in inputs {
-                black_box(slower.compress(black_box(input)).expect("checked before"));
+                buffer.clear();
+                zstd.compress_to_buffer(black_box(input), &mut buffer)
+                    .expect("checked before");
             }
         });
     });
     group.finish();
-    let group_name = format!("decompress_{class}");
-    let mut group = suite.criterion().benchmark_group(&group_name);
+    let mut group = suite
+        .criterion()
+        .benchmark_group(format!("decompress_{class}"));
     group.throughput(Throughput::Bytes(bytes as u64));
+    group
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1));
     group.bench_function("sigma-lang", |bencher| {
         bencher.iter(|| {
-            for packed in &ours {
+            for packed in &packed.ours {
                 out.clear();
                 decompressor
                     .decompress_into(black_box(packed), &mut out)
@@ -155,11 +244,9 @@ fn one_class(suite: &mut Suite, class: &str, inputs: &[&[u8]]) -> Result<Figures
             }
         });
     });
-    let longest = inputs.iter().map(|input| input.len()).max().unwrap_or(0);
-    let mut buffer = Vec::with_capacity(longest);
     group.bench_function("zstd-3", |bencher| {
         bencher.iter(|| {
-            for packed in &theirs {
+            for packed in &packed.theirs {
                 buffer.clear();
                 unzstd
                     .decompress_to_buffer(black_box(packed), &mut buffer)
@@ -168,24 +255,56 @@ fn one_class(suite: &mut Suite, class: &str, inputs: &[&[u8]]) -> Result<Figures
         });
     });
     group.finish();
-    for (direction, peer) in [
-        ("compress", "zstd-3"),
-        ("compress", "zstd-9"),
-        ("decompress", "zstd-3"),
-    ] {
-        suite.compare(Comparison {
-            measure: &format!("{class} {direction}"),
-            group: &format!("{direction}_{class}"),
-            ours: "sigma-lang",
-            peer,
-            work: Work::Bytes(bytes as u64),
-            goal: None,
-        });
+    Ok(())
+}
+
+/// Ratio and speed beside the other levels of zstd. A smoke run does without.
+fn other_levels(
+    suite: &mut Suite,
+    class: &str,
+    inputs: &[&[u8]],
+    ours_ratio: f64,
+) -> Result<(), BenchError> {
+    if suite.smoke() {
+        return Ok(());
     }
-    Ok(Figures {
-        gain: ratio(packed_bytes(&theirs), packed_bytes(&ours)),
-        worst,
-    })
+    let bytes: usize = inputs.iter().map(|input| input.len()).sum();
+    let ours_ns = suite.median_ns(&format!("compress_{class}"), "sigma-lang");
+    #[expect(clippy::cast_precision_loss, reason = "sizes below 2^52")]
+    let speed = |seconds: f64| bytes as f64 / seconds / 1e6;
+    for (level, passes) in OTHER_LEVELS {
+        let peer = format!("zstd-{level}");
+        let mut zstd = zstd_at(level)?;
+        let (mut packed, mut best) = (0, f64::INFINITY);
+        for _ in 0..passes {
+            let start = Instant::now();
+            packed = 0;
+            for input in inputs {
+                packed += zstd.compress(black_box(input))?.len();
+            }
+            best = best.min(start.elapsed().as_secs_f64());
+        }
+        let is_log = class.ends_with("log");
+        let mut row = Row::new(&format!("{class} ratio"), "x", ours_ratio)
+            .against(&peer, ratio(bytes, packed));
+        match level {
+            9 if is_log => row = row.goal(Goal::RatioAtLeast(1.25)),
+            19 if is_log => row = row.goal(Goal::RatioAtLeast(1.15)),
+            _ => {}
+        }
+        suite.record(row);
+        if let Some(ns) = ours_ns {
+            let mut row = Row::new(&format!("{class} compress"), "MB/s", speed(ns / 1e9))
+                .against(&peer, speed(best));
+            match level {
+                9 if is_log => row = row.goal(Goal::RatioAtLeast(1.0)),
+                19 if is_log => row = row.goal(Goal::OursAtLeast(50.0)),
+                _ => {}
+            }
+            suite.record(row);
+        }
+    }
+    Ok(())
 }
 
 /// Bytes that no coder can shrink: what does packing add?
@@ -207,98 +326,6 @@ fn noise(suite: &mut Suite) -> Result<(), BenchError> {
         Row::new("incompressible, bytes added", "B", added(&packed))
             .against("zstd-3", added(&peer))
             .goal(Goal::OursAtMost(32.0)),
-    );
-    Ok(())
-}
-
-/// Messages of some hundred bytes, each packed alone with a dictionary trained on other messages.
-fn records(suite: &mut Suite, inputs: &[Input]) -> Result<(), BenchError> {
-    let Some(input) = inputs.iter().find(|input| input.class.ends_with("msgs")) else {
-        return Ok(());
-    };
-    let lines: Vec<&[u8]> = input
-        .bytes
-        .split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty())
-        .collect();
-    let (train, test) = lines.split_at(lines.len() / 2);
-    let dictionary = Arc::new(Dictionary::train(
-        train,
-        suite.size(4 << 10, DICTIONARY_BYTES),
-    )?);
-    let peer_dictionary = zstd::dict::EncoderDictionary::copy(dictionary.as_bytes(), LEVEL);
-    let mut compressor = Compressor::new(&config().dictionary(dictionary.clone()))?;
-    let mut decompressor = Decompressor::new(Limits::default()).with_dictionary(dictionary);
-    let mut zstd = zstd::bulk::Compressor::with_prepared_dictionary(&peer_dictionary)?;
-    let (mut plain, mut ours, mut theirs) = (0, 0, 0);
-    for line in test {
-        let (mut packed, mut back) = (Vec::new(), Vec::new());
-        compressor.compress_record_into(line, &mut packed)?;
-        decompressor.decompress_record_into(&packed, &mut back)?;
-        expect_equal("sigma-lang record", line, &back)?;
-        plain += line.len();
-        ours += packed.len();
-        theirs += zstd.compress(line)?.len();
-    }
-    suite.record(
-        Row::new("messages with dictionary, ratio", "x", ratio(plain, ours))
-            .against("zstd-3+dictionary", ratio(plain, theirs))
-            .goal(Goal::RatioAtLeast(1.15)),
-    );
-    let mut group = suite.criterion().benchmark_group("record_compress");
-    group.throughput(Throughput::Bytes(plain as u64));
-    let mut out = Vec::new();
-    group.bench_function("sigma-lang", |bencher| {
-        bencher.iter(|| {
-            for line in test {
-                out.clear();
-                compressor
-                    .compress_record_into(black_box(line), &mut out)
-                    .expect("checked before");
-            }
-        });
-    });
-    group.bench_function("zstd-3+dictionary", |bencher| {
-        bencher.iter(|| {
-            for line in test {
-                black_box(zstd.compress(black_box(line)).expect("checked before"));
-            }
-        });
-    });
-    group.finish();
-    suite.compare(Comparison {
-        measure: "messages with dictionary, per record",
-        group: "record_compress",
-        ours: "sigma-lang",
-        peer: "zstd-3+dictionary",
-        work: Work::Operations(test.len() as u64),
-        goal: Some(Goal::OursAtMost(1_200.0)),
-    });
-    Ok(())
-}
-
-/// A conversation that grows: each state against the one before it, beside zstd on each state alone.
-fn growing_context(suite: &mut Suite, inputs: &[Input]) -> Result<(), BenchError> {
-    let Some(input) = inputs.iter().find(|input| input.class.ends_with("doc")) else {
-        return Ok(());
-    };
-    let steps = suite.size(4, 40);
-    let states: Vec<&[u8]> = (1..=steps)
-        .map(|step| &input.bytes[..input.bytes.len() * step / steps])
-        .collect();
-    let (mut plain, mut ours, mut theirs) = (0, 0, 0);
-    for pair in states.windows(2) {
-        let packed = sigma_lang::compress_with_base(pair[0], pair[1], &config())?;
-        let back = sigma_lang::decompress_with_base(pair[0], &packed, &Limits::default())?;
-        expect_equal("sigma-lang with base", pair[1], &back)?;
-        plain += pair[1].len();
-        ours += packed.len();
-        theirs += zstd::bulk::compress(pair[1], LEVEL)?.len();
-    }
-    suite.record(
-        Row::new("growing context with base, ratio", "x", ratio(plain, ours))
-            .against("zstd-3, each alone", ratio(plain, theirs))
-            .goal(Goal::RatioAtLeast(9.0)),
     );
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::dictionary::Dictionary;
+use crate::dictionary::{Dictionary, DictionaryRegistry};
 use crate::error::SigmaError;
 use crate::level::Level;
 
@@ -34,6 +34,7 @@ pub struct Config {
     pub(crate) transforms: bool,
     pub(crate) record_checksum: bool,
     pub(crate) record_dictionary_id: bool,
+    pub(crate) record_dictionaries: Option<DictionaryRegistry>,
 }
 
 impl Default for Config {
@@ -54,6 +55,7 @@ impl Config {
             transforms: true,
             record_checksum: true,
             record_dictionary_id: true,
+            record_dictionaries: None,
         }
     }
 
@@ -109,6 +111,15 @@ impl Config {
     /// it, the decoder must be given the dictionary by other means.
     pub fn record_dictionary_id(mut self, id: bool) -> Self {
         self.record_dictionary_id = id;
+        self
+    }
+
+    /// Make each record with the version that is current in `registry` when the record is made, and
+    /// put that version (1 to 5 bytes) into it. Default none. [`Config::dictionary`] and
+    /// [`Config::record_dictionary_id`] then have no effect on records; containers do not look at the
+    /// registry.
+    pub fn record_dictionaries(mut self, registry: DictionaryRegistry) -> Self {
+        self.record_dictionaries = Some(registry);
         self
     }
 

@@ -94,9 +94,45 @@ pub enum SigmaError {
         /// Id of the dictionary, as [`Dictionary::id`](crate::Dictionary::id) gives it.
         id: u64,
     },
+    /// The dictionary version that a record names is not registered.
+    #[error("dictionary version {version} is not registered")]
+    DictionaryVersionMissing {
+        /// The version.
+        version: u32,
+    },
+    /// A dictionary version is that of another dictionary, or not a legal one.
+    #[error("dictionary version {version} is taken by another dictionary or is 0")]
+    DictionaryVersionTaken {
+        /// The version.
+        version: u32,
+    },
     /// A record was made with a dictionary that it does not name, and none was given.
     #[error("record needs the dictionary that it was made with, and names none")]
     DictionaryRequired,
+    /// A record of a session is not the one that comes next: one is missing, or came twice.
+    #[error("session record {found} came, record {expected} is next")]
+    SessionOutOfStep {
+        /// Number of the record that comes next.
+        expected: u64,
+        /// Number of the record that came; for a record that is no start, the nearest that its low 8
+        /// bits allow.
+        found: u64,
+    },
+    /// A record of a session came where only a start can be decoded: at first, after damage, or after
+    /// a restore.
+    #[error(
+        "session record cannot be decoded: a start must come first (record {expected} is next)"
+    )]
+    SessionStartRequired {
+        /// Number of the record that comes next.
+        expected: u64,
+    },
+    /// A start goes on from another history than the decoder has.
+    #[error("session record {number} goes on from another history")]
+    SessionHistoryMismatch {
+        /// Number of the start record.
+        number: u64,
+    },
     /// The bytes are not a usable dictionary.
     #[error("dictionary of {bytes} bytes is not usable: {detail}")]
     DictionaryInvalid {
@@ -147,6 +183,36 @@ pub enum SigmaError {
         end: u64,
         /// Length of the content in bytes.
         content_bytes: u64,
+    },
+    /// The path of an archive entry is not a plain relative one, or is there already.
+    #[error("archive path {path:?} is refused: {detail}")]
+    ArchivePathRefused {
+        /// The path.
+        path: String,
+        /// Why.
+        detail: &'static str,
+    },
+    /// An archive has no entry with this number.
+    #[error("archive entry {index} does not exist, the archive has {entries} entries")]
+    ArchiveEntryMissing {
+        /// Number that was asked for, from 0.
+        index: usize,
+        /// Number of entries.
+        entries: usize,
+    },
+    /// A value that is to be quantised is not a number or infinite.
+    #[error("value {index} of the tensor is not finite")]
+    TensorNotFinite {
+        /// Its place, from 0.
+        index: usize,
+    },
+    /// The bytes of a tensor are not whole elements.
+    #[error("tensor of {bytes} bytes is not a whole number of elements of {width} bytes")]
+    TensorLength {
+        /// Length of the tensor in bytes.
+        bytes: usize,
+        /// Width of an element in bytes.
+        width: usize,
     },
     /// Memory for a buffer was refused by the allocator.
     #[error("cannot allocate {bytes} bytes for {what}")]

@@ -6,10 +6,13 @@
 //! | a stream | [`Encoder`], [`Decoder`] |
 //! | a part of a large content | [`Reader`] |
 //! | small values that the caller delimits | [`Compressor::compress_record_into`] |
-//! | small values alike | [`Dictionary`], [`DictionaryRegistry`] |
+//! | small values alike | [`Dictionary`], [`DictionaryRegistry`], [`DictionarySampler`] |
+//! | small values in order, each against those before | [`SessionEncoder`], [`SessionDecoder`] |
 //! | data that repeats earlier data | [`compress_with_base`], [`decompress_with_base`] |
 //! | which earlier data new data repeats | [`BaseFinder`] |
 //! | what is in a container | [`inspect`] |
+//! | many files, equal parts kept once | [`ArchiveWriter`], [`ArchiveReader`] |
+//! | floats, with a known loss | [`tensor::compress_int8`] |
 //!
 //! The bytes are specified in `docs/formats/sigma-lang.md`. A container is a valid zstd file unless
 //! it holds stored (incompressible) or transformed frames; [`Config::plain_frames_only`] rules both
@@ -33,6 +36,7 @@
     clippy::panic
 )]
 
+mod archive;
 mod base;
 mod config;
 mod decode;
@@ -41,23 +45,28 @@ mod dictionary;
 mod encode;
 mod error;
 mod frame;
+mod gear;
 mod level;
 mod limits;
 mod parallel;
 mod record;
+mod session;
+pub mod tensor;
 mod transform;
 
+pub use archive::{ArchiveEntry, ArchiveReader, ArchiveSummary, ArchiveWriter};
 pub use base::{BaseFinder, BaseFinderConfig, BaseMatch, compress_with_base, decompress_with_base};
 pub use config::Config;
 pub use decode::{
     Decoder, Decompressor, FrameInspection, FrameTag, Inspection, Reader, decompress, inspect,
     reference,
 };
-pub use dictionary::{Dictionary, DictionaryRegistry};
+pub use dictionary::{Dictionary, DictionaryRegistry, DictionarySampler, DictionaryVersion};
 pub use encode::{Compressor, Encoder, compress};
 pub use error::SigmaError;
 pub use level::Level;
 pub use limits::Limits;
+pub use session::{SessionConfig, SessionDecoder, SessionEncoder, SessionSnapshot};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -86,6 +86,10 @@ impl Limits {
         check("content", bytes, self.output_bytes_max, "bytes")
     }
 
+    pub(crate) fn check_window(&self, bytes: u64) -> Result<(), SigmaError> {
+        check("window", bytes, self.window_bytes_max, "bytes")
+    }
+
     pub(crate) fn check_frames(&self, frames: u64) -> Result<(), SigmaError> {
         check("number of frames", frames, self.frames_max, "frames")
     }

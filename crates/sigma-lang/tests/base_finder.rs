@@ -66,6 +66,32 @@ fn an_edited_text_finds_its_original() {
 }
 
 #[test]
+fn an_edited_late_turn_finds_the_latest_turn() {
+    let mut finder = finder();
+    let all = data::noise(60_000, 9);
+    for (turn, bytes) in (20_000..60_000).step_by(1000).enumerate() {
+        finder.insert(turn as u64, &all[..bytes]).unwrap();
+    }
+    let edited = [b"edited in front", &all[..50_000]].concat();
+    match finder.find(&edited).unwrap() {
+        Some(BaseMatch::Similar { id, similarity }) => {
+            assert!(id >= 26 && similarity > 0.5, "{id} {similarity}");
+        }
+        other => panic!("{other:?}"),
+    }
+    // The signature outlives the base that it was made of, as long as one of the lineage is known.
+    for turn in 0..39 {
+        finder.remove(turn);
+    }
+    assert_eq!(
+        finder.find(&edited).unwrap().map(|found| found.id()),
+        Some(39)
+    );
+    finder.remove(39);
+    assert_eq!(finder.find(&edited).unwrap(), None);
+}
+
+#[test]
 fn a_stranger_finds_nothing() {
     let mut finder = finder();
     assert_eq!(finder.find(b"").unwrap(), None);

@@ -28,6 +28,8 @@ fn registry() -> DictionaryRegistry {
             .unwrap()
             .into(),
     );
+    let dictionary = registry.get(registry.ids()[0]).unwrap();
+    registry.adopt(300, dictionary).unwrap();
     registry
 }
 
@@ -46,11 +48,14 @@ const CONTAINERS: [(&str, &str, Option<&str>); 12] = [
     ("templates_table.sigma", "table.content", None),
     ("base.sigma", "mixed.content", Some("text.content")),
 ];
-const RECORDS: [(&str, &str); 4] = [
+const RECORDS: [(&str, &str); 7] = [
     ("stored.record", "noise.content"),
     ("block.record", "text.content"),
     ("frame.record", "run.content"),
     ("dictionary.record", "message.content"),
+    ("bare.record", "text.content"),
+    ("packed.record", "message.content"),
+    ("version.record", "message.content"),
 ];
 
 #[test]
@@ -88,7 +93,9 @@ fn records_of_version_1_decode() {
     for (file, content) in RECORDS {
         let (record, content) = (read(file), read(content));
         let mut out = Vec::new();
-        let mut decompressor = Decompressor::new(Limits::default()).with_dictionaries(registry());
+        let mut decompressor = Decompressor::new(Limits::default())
+            .with_dictionaries(registry())
+            .with_dictionary(dictionary.clone());
         decompressor
             .decompress_record_into(&record, &mut out)
             .unwrap();
@@ -215,6 +222,15 @@ fn make_missing_golden_files() -> Result<(), SigmaError> {
     make("block.record", &record(&text, &Config::new())?);
     make("frame.record", &record(&run, &Config::new())?);
     make("dictionary.record", &record(&message, &with_dictionary)?);
+    make("bare.record", &record(&text, &Config::new())?);
+    let unnamed = with_dictionary.clone().record_dictionary_id(false);
+    let packed = record(&message, &unnamed)?;
+    assert!([4, 5].contains(&(packed[0] & 7)), "{}", packed[0]);
+    make("packed.record", &packed);
+    let registry = registry();
+    registry.make_current(300)?;
+    let versioned = Config::new().record_dictionaries(registry);
+    make("version.record", &record(&message, &versioned)?);
 
     for (name, content_name, content) in [
         ("planes_rotate", "bf16", data::floats(6_001, 2)),

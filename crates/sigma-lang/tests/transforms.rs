@@ -57,6 +57,35 @@ fn transforms_pay_and_can_be_turned_off() {
     }
 }
 
+#[test]
+fn repetition_over_a_distance_is_not_lost() {
+    for once in [
+        data::noise(20_000, 2),
+        data::noise(150_000, 3),
+        data::noise(700_000, 4),
+        data::floats(20_000, 4),
+        data::floats(300_000, 2),
+        data::floats(300_000, 4),
+        data::tokens(300_000),
+    ] {
+        // All of it again, a part of it, and a part at another place of its elements.
+        let part = once.len() / 7;
+        for again in [0..once.len(), 0..part, part + 1..2 * part] {
+            let mut content = once.clone();
+            content.extend_from_slice(&once[again.clone()]);
+            let with = compress(&content, &Config::new()).unwrap();
+            let without = compress(&content, &Config::new().transforms(false)).unwrap();
+            assert!(
+                with.len() * 995 <= without.len() * 1000,
+                "{} of {again:?}: {} {}",
+                once.len(),
+                with.len(),
+                without.len()
+            );
+        }
+    }
+}
+
 /// Structured content, changed at some places, so that it nearly fits a transform.
 fn nearly(length_max: usize) -> impl Strategy<Value = Vec<u8>> {
     let changes = proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..12);

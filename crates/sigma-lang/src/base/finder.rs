@@ -102,7 +102,8 @@ pub enum BaseMatch {
     Similar {
         /// Id given at insertion.
         id: u64,
-        /// Estimated Jaccard similarity of the sampled shingles.
+        /// Estimated Jaccard similarity of the sampled shingles, to this base or to the one that it
+        /// grew from.
         similarity: f64,
     },
 }
@@ -124,7 +125,9 @@ impl BaseMatch {
 /// The caller fetches the base by id and verifies nothing: a poor base costs size, not correctness.
 ///
 /// Cost: `find` makes one pass of XXH3 for the prefixes and, where that does not settle it, one pass
-/// of a rolling hash with a MinHash insertion (128 permutations) per 16 bytes; `insert` makes both.
+/// of a rolling hash with a MinHash insertion (one permutation, 128 bins) per 16 bytes. `insert` makes
+/// the first, and the second only where the base has not grown from a known one: what grows by
+/// less than half shares the signature of what it grew from.
 ///
 /// ```
 /// use sigma_lang::{BaseFinder, BaseFinderConfig, BaseMatch, Config, compress_with_base};
@@ -144,11 +147,30 @@ pub struct BaseFinder {
     bases_max: usize,
     prefixes: PrefixIndex,
     similar: SimilarIndex,
-    /// Prefix hashes of each base and its number in the order of insertion.
-    known: HashMap<u64, (u64, Vec<u64>)>,
+    known: HashMap<u64, Known>,
+    /// Bases that grew from one another and share a signature, by the number of the first.
+    lineages: HashMap<u64, Lineage>,
     /// Ids in the order of insertion; an entry whose number is not that of `known` is out of date.
     order: VecDeque<(u64, u64)>,
     inserted: u64,
+}
+
+/// A base.
+#[derive(Debug)]
+struct Known {
+    /// Number in the order of insertion.
+    number: u64,
+    /// Hashes of its prefixes.
+    hashes: Vec<u64>,
+    lineage: u64,
+}
+
+#[derive(Debug)]
+struct Lineage {
+    /// Length of the base that the signature is of.
+    sketched_bytes: usize,
+    /// Oldest first.
+    members: Vec<u64>,
 }
 
 impl BaseFinder {
@@ -163,6 +185,7 @@ impl BaseFinder {
             prefixes: PrefixIndex::new(config.prefix_block_bytes),
             similar: SimilarIndex::new(config.similarity_min)?,
             known: HashMap::new(),
+            lineages: HashMap::new(),
             order: VecDeque::new(),
             inserted: 0,
         })
@@ -175,12 +198,36 @@ impl BaseFinder {
     /// [`SigmaError::SimilarityFailed`] should the index refuse; then the base is not known.
     pub fn insert(&mut self, id: u64, base: &[u8]) -> Result<Option<u64>, SigmaError> {
         self.remove(id);
-        self.similar.insert(id, base)?;
         let hashes = self.prefixes.hashes(base);
+        let number = self.inserted + 1;
+        let lineage = match self.lineage_of(base.len(), &hashes) {
+            Some(lineage) => lineage,
+            None => {
+                self.similar.insert(number, base)?;
+                let sketched_bytes = base.len();
+                let members = Vec::new();
+                self.lineages.insert(
+                    number,
+                    Lineage {
+                        sketched_bytes,
+                        members,
+                    },
+                );
+                number
+            }
+        };
+        if let Some(lineage) = self.lineages.get_mut(&lineage) {
+            lineage.members.push(id);
+        }
         self.prefixes.insert(id, &hashes);
-        self.inserted += 1;
-        self.known.insert(id, (self.inserted, hashes));
-        self.order.push_back((self.inserted, id));
+        self.inserted = number;
+        let known = Known {
+            number,
+            hashes,
+            lineage,
+        };
+        self.known.insert(id, known);
+        self.order.push_back((number, id));
         if self.known.len() <= self.bases_max {
             return Ok(None);
         }
@@ -193,16 +240,22 @@ impl BaseFinder {
 
     /// Forgets a base. False if it was not known.
     pub fn remove(&mut self, id: u64) -> bool {
-        let Some((_, hashes)) = self.known.remove(&id) else {
+        let Some(gone) = self.known.remove(&id) else {
             return false;
         };
-        self.prefixes.remove(id, &hashes);
-        self.similar.remove(id);
+        self.prefixes.remove(id, &gone.hashes);
+        if let Some(lineage) = self.lineages.get_mut(&gone.lineage) {
+            lineage.members.retain(|member| *member != id);
+            if lineage.members.is_empty() {
+                self.lineages.remove(&gone.lineage);
+                self.similar.remove(gone.lineage);
+            }
+        }
         // Out-of-date entries must not pile up where bases are removed as often as inserted.
         if self.order.len() > 2 * self.known.len() + 16 {
             let known = &self.known;
             self.order
-                .retain(|(number, id)| known.get(id).is_some_and(|(now, _)| now == number));
+                .retain(|(number, id)| known.get(id).is_some_and(|now| now.number == *number));
         }
         true
     }
@@ -212,7 +265,7 @@ impl BaseFinder {
     /// # Errors
     /// [`SigmaError::SimilarityFailed`] should the index refuse.
     pub fn find(&self, data: &[u8]) -> Result<Option<BaseMatch>, SigmaError> {
-        let prefix = self.prefixes.find(data);
+        let prefix = self.prefixes.find(&self.prefixes.hashes(data));
         let as_prefix = |(id, bytes)| BaseMatch::Prefix { id, bytes };
         if let Some((_, bytes)) = prefix
             && bytes >= data.len() as u64 / 2
@@ -220,8 +273,11 @@ impl BaseFinder {
             return Ok(prefix.map(as_prefix));
         }
         let similar = self.similar.find(data)?;
-        let as_similar = |(id, similarity)| BaseMatch::Similar { id, similarity };
-        Ok(similar.map(as_similar).or(prefix.map(as_prefix)))
+        let as_similar = |(lineage, similarity)| {
+            let id = *self.lineages.get(&lineage)?.members.last()?;
+            Some(BaseMatch::Similar { id, similarity })
+        };
+        Ok(similar.and_then(as_similar).or(prefix.map(as_prefix)))
     }
 
     /// Number of bases known.
@@ -234,9 +290,20 @@ impl BaseFinder {
         self.known.is_empty()
     }
 
+    /// The lineage that a base of `bytes` bytes with these prefixes belongs to: that of the base which
+    /// it begins with for two thirds, unless it has outgrown the lineage's signature by half.
+    fn lineage_of(&self, bytes: usize, hashes: &[u64]) -> Option<u64> {
+        let (ancestor, common) = self.prefixes.find(hashes)?;
+        let lineage = self.known.get(&ancestor)?.lineage;
+        let sketched_bytes = self.lineages.get(&lineage)?.sketched_bytes;
+        let grown = 3 * common >= 2 * bytes as u64;
+        let alike = 2 * bytes <= 3 * sketched_bytes && 2 * sketched_bytes <= 3 * bytes;
+        (grown && alike).then_some(lineage)
+    }
+
     fn oldest(&mut self) -> Option<u64> {
         while let Some((number, id)) = self.order.pop_front() {
-            if self.known.get(&id).is_some_and(|(now, _)| *now == number) {
+            if self.known.get(&id).is_some_and(|now| now.number == number) {
                 return Some(id);
             }
         }

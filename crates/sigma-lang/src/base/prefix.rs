@@ -49,8 +49,7 @@ impl PrefixIndex {
 
     /// The base with the longest common prefix in whole blocks, the youngest of equals: id and
     /// prefix length.
-    pub(super) fn find(&self, data: &[u8]) -> Option<(u64, u64)> {
-        let hashes = self.hashes(data);
+    pub(super) fn find(&self, hashes: &[u64]) -> Option<(u64, u64)> {
         let longest_first = hashes.iter().enumerate().rev();
         longest_first.into_iter().find_map(|(index, hash)| {
             let id = *self.bases.get(hash)?.last()?;

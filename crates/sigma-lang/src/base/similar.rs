@@ -1,40 +1,16 @@
 //! Shared parts anywhere: MinHash over content-defined shingles, found by locality-sensitive
 //! hashing.
 
-use sketches::{LshIndex, MinHash, Signature, SketchError};
+use sketches::similarity::{OnePermutation, Scheme};
+use sketches::{LshIndex, Signature, SketchError};
 
 use crate::error::SigmaError;
+use crate::gear::{mix, roll};
 
-/// Permutations of a signature: a standard error of at most 0.044 in the similarity.
-const PERMUTATIONS: usize = 128;
+/// Bins of a signature: a standard error of about 0.044 in the similarity.
+const BINS: usize = 128;
 /// Bits of the rolling hash that must be zero: one shingle in 16 positions.
 const SAMPLE_MASK: u64 = 0xF << 28;
-
-/// One pseudo-random word per byte value, for the rolling hash. In memory only, so not part of any
-/// format.
-const GEAR: [u64; 256] = gear();
-
-const fn gear() -> [u64; 256] {
-    let mut table = [0; 256];
-    let mut state = 0u64;
-    let mut index = 0;
-    while index < 256 {
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        #[expect(clippy::indexing_slicing, reason = "the index is below 256")]
-        {
-            table[index] = mix(state);
-        }
-        index += 1;
-    }
-    table
-}
-
-/// The finaliser of splitmix64.
-const fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
-}
 
 /// Signatures of the bases.
 #[derive(Debug)]
@@ -46,8 +22,9 @@ pub(super) struct SimilarIndex {
 impl SimilarIndex {
     pub(super) fn new(similarity_min: f64) -> Result<Self, SigmaError> {
         let seed = sketches::hash::DEFAULT_SEED;
-        let index =
-            LshIndex::with_seed(similarity_min, PERMUTATIONS, seed).map_err(failed("start"))?;
+        let index = LshIndex::with_seed(similarity_min, BINS, seed)
+            .and_then(|index| index.with_scheme(Scheme::OnePermutation))
+            .map_err(failed("start"))?;
         Ok(SimilarIndex { index, seed })
     }
 
@@ -79,7 +56,7 @@ impl SimilarIndex {
     /// Signature of the set of sampled shingles; `None` for data without any.
     fn signature(&self, data: &[u8]) -> Result<Option<Signature>, SigmaError> {
         let mut sketch =
-            MinHash::new(PERMUTATIONS, self.seed).map_err(failed("make a signature"))?;
+            OnePermutation::new(BINS, self.seed).map_err(failed("make a signature"))?;
         for_each_shingle(data, |hash| sketch.insert_hash(hash));
         Ok((!sketch.is_empty()).then(|| sketch.into_signature()))
     }
@@ -94,8 +71,7 @@ fn for_each_shingle(data: &[u8], mut take: impl FnMut(u64)) {
     let mut rolling = 0u64;
     let mut previous = None;
     for byte in data {
-        let word = GEAR.get(usize::from(*byte)).copied().unwrap_or_default();
-        rolling = (rolling << 1).wrapping_add(word);
+        rolling = roll(rolling, *byte);
         if rolling & SAMPLE_MASK == 0 {
             // The low 32 bits hold the last 32 bytes and nothing older.
             let shingle = rolling & 0xFFFF_FFFF;

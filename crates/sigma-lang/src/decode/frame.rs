@@ -7,7 +7,7 @@ use zstd_safe::{DCtx, WriteBuf};
 
 use crate::dictionary::Dictionary;
 use crate::error::SigmaError;
-use crate::frame::{PartInfo, TAG_PLAIN, TAG_STORED, check32};
+use crate::frame::{BLOCK_BYTES_MAX, PartInfo, TAG_PLAIN, TAG_STORED, check32};
 use crate::transform::{self, StreamDecoder};
 
 /// A zstd context for decoding; `'b` is the life of the base.
@@ -154,6 +154,42 @@ impl<'b> FrameDecoder<'b> {
                 "content is not as long as the frame states",
             ));
         }
+        Ok(())
+    }
+
+    /// Appends the content of a zstd frame of one block, whose length only decoding shows, if `allow`
+    /// takes the length.
+    pub(crate) fn append_block(
+        &mut self,
+        frame: &[u8],
+        dictionary: Option<&Dictionary>,
+        allow: impl FnOnce(u64) -> Result<(), SigmaError>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), SigmaError> {
+        let room = &mut self.scratch;
+        room.clear();
+        let refused = |bytes: usize| SigmaError::AllocationFailed {
+            what: "content of a record",
+            bytes: bytes as u64,
+        };
+        room.try_reserve(BLOCK_BYTES_MAX)
+            .map_err(|_| refused(BLOCK_BYTES_MAX))?;
+        let written = match dictionary {
+            Some(dictionary) => {
+                self.context
+                    .decompress_using_ddict(room, frame, dictionary.decoder())
+            }
+            None => self.context.decompress(room, frame),
+        };
+        written.map_err(|code| SigmaError::Corrupt {
+            what: "record",
+            offset: 0,
+            detail: zstd_safe::get_error_name(code),
+        })?;
+        allow(room.len() as u64)?;
+        out.try_reserve(room.len())
+            .map_err(|_| refused(room.len()))?;
+        out.extend_from_slice(room);
         Ok(())
     }
 

@@ -129,6 +129,10 @@ impl<R: Read + Seek> Reader<R> {
         self.frames_read
     }
 
+    pub(crate) fn limits(&self) -> &Limits {
+        self.decompressor.limits()
+    }
+
     /// The content from `range.start` up to `range.end`, in bytes.
     ///
     /// # Errors

@@ -11,7 +11,10 @@ use crate::frame::{
     skip_blocks,
 };
 use crate::limits::{FORMAT_FRAME_BYTES_MAX, FORMAT_RATIO_MAX};
-use crate::record::{FLAG_CHECKSUM, FLAG_DICTIONARY, FLAG_DICTIONARY_ID, Form};
+use crate::record::{
+    FLAG_CHECKSUM, FLAG_DICTIONARY, FLAG_DICTIONARY_ID, FLAG_DICTIONARY_VERSION, Form,
+    UNPACKED_MORE_BYTES, unpack,
+};
 
 /// Appends the content of the record `bytes`. On an error `out` may hold part of it.
 pub(super) fn decode(
@@ -25,10 +28,7 @@ pub(super) fn decode(
     let mut cursor = Cursor::new(bytes, 0);
     let head = cursor.u8("record")?;
     let form = Form::parse(head)?;
-    let id = match head & FLAG_DICTIONARY_ID {
-        0 => None,
-        _ => Some(cursor.u64("record dictionary id")?),
-    };
+    let name = read_name(head, &mut cursor)?;
     let mut body = cursor;
     let mut stored_check = None;
     if head & FLAG_CHECKSUM != 0 {
@@ -41,21 +41,25 @@ pub(super) fn decode(
         body = Cursor::new(front, body.offset());
     }
     let start = out.len();
-    if form == Form::Stored {
-        append_stored(context, body.rest(), out)?;
-    } else {
-        let content_bytes = rebuild(context, form, &mut body, scratch)?;
-        let looked_up = match head & FLAG_DICTIONARY {
-            0 => None,
-            _ => Some(find(context, id, given)?),
-        };
-        let dictionary = looked_up.as_ref().map(Found::get);
-        out.try_reserve(content_bytes)
-            .map_err(|_| SigmaError::AllocationFailed {
-                what: "content of a record",
-                bytes: content_bytes as u64,
-            })?;
-        decoder.append_record(scratch, content_bytes, dictionary, out)?;
+    let body_bytes = body.rest().len() as u64;
+    match form {
+        Form::Stored => append_stored(context, body.rest(), out)?,
+        Form::Block | Form::Frame => {
+            let content_bytes = rebuild(context, form, &mut body, scratch)?;
+            let dictionary = find(context, name, given)?;
+            out.try_reserve(content_bytes)
+                .map_err(|_| SigmaError::AllocationFailed {
+                    what: "content of a record",
+                    bytes: content_bytes as u64,
+                })?;
+            decoder.append_record(scratch, content_bytes, dictionary.get(), out)?;
+        }
+        Form::Bare | Form::PackedRaw | Form::PackedTreeless => {
+            rebuild_bare(form, &body, scratch)?;
+            let dictionary = find(context, name, given)?;
+            let allow = |content_bytes| allow_block(context, content_bytes, body_bytes);
+            decoder.append_block(scratch, dictionary.get(), allow, out)?;
+        }
     }
     let Some(stored) = stored_check else {
         return Ok(());
@@ -70,6 +74,34 @@ pub(super) fn decode(
         });
     }
     Ok(())
+}
+
+/// How a record names its dictionary.
+#[derive(Debug, Clone, Copy)]
+enum Name {
+    /// It uses none.
+    None,
+    /// One that both sides know.
+    Implied,
+    Id(u64),
+    Version(u32),
+}
+
+fn read_name(head: u8, cursor: &mut Cursor<'_>) -> Result<Name, SigmaError> {
+    if head & FLAG_DICTIONARY == 0 {
+        return Ok(Name::None);
+    }
+    if head & FLAG_DICTIONARY_ID != 0 {
+        return Ok(Name::Id(cursor.u64("record dictionary id")?));
+    }
+    if head & FLAG_DICTIONARY_VERSION == 0 {
+        return Ok(Name::Implied);
+    }
+    let at = cursor.offset();
+    match u32::try_from(cursor.varint("record dictionary version")?) {
+        Ok(version) if version > 0 => Ok(Name::Version(version)),
+        _ => Err(corrupt(at, "dictionary version is not 1..=2^32-1")),
+    }
 }
 
 fn append_stored(context: &Context, content: &[u8], out: &mut Vec<u8>) -> Result<(), SigmaError> {
@@ -162,34 +194,84 @@ fn rebuild(
     })
 }
 
-/// A dictionary, borrowed or shared.
+/// Leaves a zstd frame of one block in `scratch`: no stated content length, window of one block.
+fn rebuild_bare(form: Form, body: &Cursor<'_>, scratch: &mut Vec<u8>) -> Result<(), SigmaError> {
+    let offset = body.offset();
+    let body = body.rest();
+    if !(1..BLOCK_BYTES_MAX - UNPACKED_MORE_BYTES).contains(&body.len()) {
+        return Err(corrupt(offset, "block is not 1..=131069 bytes"));
+    }
+    scratch.clear();
+    scratch
+        .try_reserve(body.len() + 16)
+        .map_err(|_| SigmaError::AllocationFailed {
+            what: "a record",
+            bytes: body.len() as u64,
+        })?;
+    FrameHeader::write_one_block(scratch);
+    let packed = form != Form::Bare;
+    let block_bytes = body.len() + if packed { UNPACKED_MORE_BYTES } else { 0 };
+    BlockHeader::write_last_compressed(u32::try_from(block_bytes).unwrap_or(0), scratch);
+    if !packed {
+        scratch.extend_from_slice(body);
+    } else if !unpack(form == Form::PackedTreeless, body, scratch) {
+        return Err(corrupt(
+            offset,
+            "lengths of the sections do not fit the block",
+        ));
+    }
+    Ok(())
+}
+
+/// Holds the content that one block made to the limits.
+fn allow_block(context: &Context, content_bytes: u64, body_bytes: u64) -> Result<(), SigmaError> {
+    if content_bytes == 0 {
+        return Err(corrupt(0, "block without content"));
+    }
+    context.limits.check_output(content_bytes)?;
+    context
+        .limits
+        .check_frame(content_bytes, content_bytes, body_bytes)
+}
+
+/// A dictionary, borrowed or shared, or none.
 enum Found<'d> {
+    None,
     Given(&'d Dictionary),
     Shared(Arc<Dictionary>),
 }
 
 impl Found<'_> {
-    fn get(&self) -> &Dictionary {
+    fn get(&self) -> Option<&Dictionary> {
         match self {
-            Found::Given(dictionary) => dictionary,
-            Found::Shared(dictionary) => dictionary,
+            Found::None => None,
+            Found::Given(dictionary) => Some(dictionary),
+            Found::Shared(dictionary) => Some(dictionary),
         }
     }
 }
 
 fn find<'d>(
     context: &'d Context,
-    id: Option<u64>,
+    name: Name,
     given: Option<&'d Dictionary>,
 ) -> Result<Found<'d>, SigmaError> {
     let own = given.or(context.dictionary.as_deref());
-    match (id, own) {
-        (None, Some(dictionary)) => Ok(Found::Given(dictionary)),
-        (None, None) => Err(SigmaError::DictionaryRequired),
-        (Some(id), Some(dictionary)) if dictionary.id() == id => Ok(Found::Given(dictionary)),
-        (Some(id), _) => match context.dictionaries.get(id) {
+    match (name, own) {
+        (Name::None, _) => Ok(Found::None),
+        (Name::Implied, Some(dictionary)) => Ok(Found::Given(dictionary)),
+        (Name::Implied, None) => Err(SigmaError::DictionaryRequired),
+        (Name::Id(id), Some(dictionary)) if dictionary.id() == id => Ok(Found::Given(dictionary)),
+        (Name::Id(id), _) => match context.dictionaries.get(id) {
             Some(dictionary) if given.is_none() => Ok(Found::Shared(dictionary)),
             _ => Err(SigmaError::DictionaryMissing { id }),
+        },
+        // A version means something within a registry only; a dictionary that is given is taken at
+        // the caller's word.
+        (Name::Version(version), _) => match (given, context.dictionaries.version(version)) {
+            (Some(dictionary), _) => Ok(Found::Given(dictionary)),
+            (None, Some(dictionary)) => Ok(Found::Shared(dictionary)),
+            (None, None) => Err(SigmaError::DictionaryVersionMissing { version }),
         },
     }
 }

@@ -7,5 +7,5 @@
 mod sample;
 mod trial;
 
-pub(crate) use sample::effort;
+pub(crate) use sample::{effort, table_bits};
 pub(crate) use trial::{Plan, Trial};

@@ -1,14 +1,22 @@
 //! Cheap looks at a few bytes.
 
-use crate::error::SigmaError;
-use crate::transform::{Effort, StreamEncoder};
+use std::sync::LazyLock;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::transform::Effort;
 
 /// Bits per byte above which symbols alone are not worth coding: the gain would be under 1.5 %.
 const NOISE_BITS: f64 = 7.88;
-
-/// Bytes of one look, from several places.
-const LOOK_BYTES: usize = 16 << 10;
-const LOOK_PLACES: usize = 4;
+/// Bytes of the look at a plane, from several places.
+const PLANE_BYTES: usize = 4 << 10;
+const PLANE_PLACES: usize = 2;
+/// Bits per byte below which a plane is mostly runs.
+const RUN_BITS: f64 = 0.5;
+/// Share of repeated places from which a search for repetitions pays.
+const REPEATS_MIN: f64 = 0.02;
+/// Bits of a repetition that is longer than its code.
+const REPEAT_BITS: f64 = 24.0;
 
 /// `places` pieces of `content`, about `bytes` in all, each at a multiple of 8 from the start.
 pub(super) fn spread(content: &[u8], bytes: usize, places: usize) -> Vec<u8> {
@@ -25,40 +33,225 @@ pub(super) fn spread(content: &[u8], bytes: usize, places: usize) -> Vec<u8> {
     out
 }
 
-/// Bits per byte of an ideal coder of single bytes, with the cost of its table.
-#[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-pub(super) fn symbol_bits(bytes: &[u8]) -> f64 {
-    let mut counts = [0u32; 256];
-    for &byte in bytes {
-        if let Some(count) = counts.get_mut(usize::from(byte)) {
-            *count += 1;
+/// The same in two pieces, from the start and the end, that begin and end with lines where there are any.
+pub(super) fn spread_lines(content: &[u8], bytes: usize) -> Vec<u8> {
+    if content.len() <= bytes {
+        return content.to_vec();
+    }
+    let (first, _) = content.split_at(bytes / 2);
+    let (_, last) = content.split_at(content.len() - bytes / 2);
+    let is_end = |&byte: &u8| byte == b'\n';
+    let first_end = first.iter().rposition(is_end).map(|end| end + 1);
+    let last_start = last.iter().position(is_end).map(|end| end + 1);
+    let mut out = Vec::with_capacity(bytes);
+    for (piece, range) in [
+        (first, 0..first_end.unwrap_or(first.len())),
+        (last, last_start.unwrap_or(0)..last.len()),
+    ] {
+        out.extend_from_slice(piece.get(range).unwrap_or_default());
+    }
+    out
+}
+
+/// How often each byte occurs.
+#[derive(Debug, Clone)]
+pub(super) struct Counts([u32; 256]);
+
+/// `n` x log2(`n`) for small `n`.
+static N_LOG_N: LazyLock<Vec<f64>> = LazyLock::new(|| {
+    let product = |n: u32| f64::from(n) * f64::from(n.max(1)).log2();
+    (0..4096).map(product).collect()
+});
+
+fn n_log_n(n: u32) -> f64 {
+    match N_LOG_N.get(n as usize) {
+        Some(&product) => product,
+        None => f64::from(n) * f64::from(n).log2(),
+    }
+}
+
+impl Counts {
+    pub(super) fn of(bytes: &[u8]) -> Counts {
+        // Two tables: equal neighbours do not wait for each other.
+        let (mut even, mut odd) = ([0u32; 256], [0u32; 256]);
+        let add = |table: &mut [u32; 256], byte: u8| {
+            if let Some(count) = table.get_mut(usize::from(byte)) {
+                *count += 1;
+            }
+        };
+        let (pairs, rest) = bytes.as_chunks::<2>();
+        for &[first, second] in pairs {
+            add(&mut even, first);
+            add(&mut odd, second);
+        }
+        for &byte in rest {
+            add(&mut even, byte);
+        }
+        let mut counts = Counts(even);
+        counts.add(&Counts(odd));
+        counts
+    }
+
+    pub(super) fn add(&mut self, other: &Counts) {
+        for (own, other) in self.0.iter_mut().zip(&other.0) {
+            *own += other;
         }
     }
-    let total = bytes.len().max(1) as f64;
-    let bits = |&count: &u32| match count {
-        0 => 0.0,
-        count => f64::from(count) * (total / f64::from(count)).log2(),
-    };
-    counts.iter().map(bits).sum::<f64>() / total
+
+    pub(super) fn of_byte(&self, byte: u8) -> usize {
+        self.0
+            .get(usize::from(byte))
+            .map_or(0, |&count| count as usize)
+    }
+
+    /// Bytes that pass.
+    pub(super) fn of_all(&self, pass: impl Fn(u8) -> bool) -> usize {
+        let pass = |&(byte, _): &(u8, &u32)| pass(byte);
+        let all = (0..=u8::MAX).zip(&self.0).filter(pass);
+        all.map(|(_, &count)| count as usize).sum()
+    }
+
+    /// Bits that an ideal coder of single bytes needs for content like this: a short sample shows
+    /// fewer symbols and fewer bits than the whole, by about half a bit's worth per symbol
+    /// (G. Miller, 1955).
+    pub(super) fn bits(&self) -> f64 {
+        let (symbols, bits) = self.symbols_and_bits();
+        let bias = f64::from(symbols.saturating_sub(1)) / (2.0 * std::f64::consts::LN_2);
+        let total: u32 = self.0.iter().sum();
+        // Runs stay runs: only a spread of symbols hides others.
+        (bits + bias.min(bits)).min(8.0 * f64::from(total))
+    }
+
+    /// Different bytes, and the bits of an ideal coder for exactly what was counted.
+    fn symbols_and_bits(&self) -> (u32, f64) {
+        let (mut total, mut symbols, mut sum) = (0, 0u32, 0.0);
+        for &count in self.0.iter().filter(|&&count| count > 0) {
+            total += count;
+            symbols += 1;
+            sum += n_log_n(count);
+        }
+        (symbols, n_log_n(total) - sum)
+    }
+}
+
+/// Bits of an ideal coder for exactly these bytes, and of its table.
+pub(crate) fn table_bits(bytes: &[u8]) -> f64 {
+    let counts = Counts::of(bytes);
+    let (symbols, bits) = counts.symbols_and_bits();
+    bits + 4.0 * f64::from(symbols)
+}
+
+/// Share of the places of the sample at which something begins that stood there before and is long
+/// enough to be worth a reference: at least [`REPEAT_BITS`] at `bits` per byte.
+#[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+pub(super) fn repeats(look: &[u8], bits: f64) -> f64 {
+    const TABLE_BITS: u32 = 12;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "held within 4..=16"
+    )]
+    let length = (REPEAT_BITS / bits.max(0.1)).ceil().clamp(4.0, 16.0) as usize;
+    let mut table = vec![0u32; 1 << TABLE_BITS];
+    let mut found = 0usize;
+    let mask = u128::MAX >> (128 - 8 * length);
+    for (place, window) in (1u32..).zip(look.windows(16)) {
+        let Ok(window) = <[u8; 16]>::try_from(window) else {
+            break;
+        };
+        let key = u128::from_le_bytes(window) & mask;
+        #[expect(clippy::cast_possible_truncation, reason = "halves of the key")]
+        let (low, high) = (key as u64, (key >> 64) as u64);
+        let hash = (low ^ high.rotate_left(29)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let Some(slot) = table.get_mut((hash >> (64 - TABLE_BITS)) as usize) else {
+            break;
+        };
+        // The tag of the hash stands in the upper half of the slot, the place in the lower.
+        let tag = ((hash >> 20) & 0xffff) as u32;
+        found += usize::from(*slot >> 16 == tag && *slot != 0);
+        *slot = tag << 16 | (place & 0xffff).max(1);
+    }
+    found as f64 / look.len().max(1) as f64
 }
 
 /// How much to look for in a plane, judged by a sample of it.
-pub(crate) fn effort(plane: &[u8], streams: &mut StreamEncoder) -> Result<Effort, SigmaError> {
-    let look = spread(plane, LOOK_BYTES, LOOK_PLACES);
-    let bits = symbol_bits(&look);
-    if bits < 0.5 {
-        return Ok(Effort::Matches);
-    }
-    let symbols = streams.measure(&look, Effort::Symbols)?;
-    let matches = streams.measure(&look, Effort::Matches)?;
-    if matches + matches / 32 < symbols {
-        return Ok(Effort::Matches);
-    }
-    // A short sample of noise shows fewer bits than a long one: the bias of 256 counts.
+pub(crate) fn effort(plane: &[u8]) -> Effort {
+    let look = spread(plane, PLANE_BYTES, PLANE_PLACES);
     #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
-    let bias = 255.0 / (2.0 * std::f64::consts::LN_2 * look.len().max(1) as f64);
-    if bits + bias > NOISE_BITS {
-        return Ok(Effort::Store);
+    let bits = Counts::of(&look).bits() / look.len().max(1) as f64;
+    if bits < RUN_BITS || repeats(&look, bits) > REPEATS_MIN {
+        Effort::Matches
+    } else if bits > NOISE_BITS {
+        Effort::Store
+    } else {
+        Effort::Symbols
     }
-    Ok(Effort::Symbols)
+}
+
+/// Whether content that looks random repeats itself over a distance that no sample shows: what
+/// follows a mark, which is neither rare nor frequent, is compared all over it.
+pub(super) fn repeats_far(content: &[u8], look: &[u8], counts: &Counts) -> bool {
+    const BLOCK: usize = 4 << 10;
+    const GROUP: usize = 64;
+    const KEY: usize = 16;
+    /// Up to this length every mark counts, and up to the other every block: what repeats may be
+    /// a small part. Beyond, what repeats is found in a part of the marks and blocks as well.
+    const DENSE_BYTES: usize = 512 << 10;
+    const WHOLE_BYTES: usize = 4 << 20;
+    /// This many and one in this many of the places found must be repetitions.
+    const FOUND_MIN: usize = 2;
+    const FOUND_SHARE: usize = 256;
+    if content.len() <= look.len() {
+        return false;
+    }
+    let Some([first, second]) = mark(look, counts) else {
+        return false;
+    };
+    let mask = if content.len() <= DENSE_BYTES { 0 } else { 3 };
+    let is_mark = |(&a, &b): (&u8, &u8)| (a ^ first) | ((b ^ second) & mask) == 0;
+    let every = content
+        .len()
+        .div_ceil(WHOLE_BYTES)
+        .min(4)
+        .next_power_of_two();
+    let mut keys = Vec::new();
+    for (index, block) in (0u64..).zip(content.chunks(BLOCK)) {
+        // Not at equal distances: those might never meet what repeats.
+        let mixed = index.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        if (mixed >> 60) % every as u64 != 0 {
+            continue;
+        }
+        let next = block.get(1..).unwrap_or_default();
+        // In groups, so that the common case of no mark is decided for many bytes at once.
+        for (group, pair) in block.chunks(GROUP).zip(next.chunks(GROUP)).enumerate() {
+            let pairs = pair.0.iter().zip(pair.1);
+            if !pairs.clone().map(is_mark).fold(false, |any, is| any | is) {
+                continue;
+            }
+            for (place, pair) in pairs.enumerate() {
+                let start = group * GROUP + place + 1;
+                if is_mark(pair)
+                    && let Some(key) = block.get(start..start + KEY)
+                {
+                    keys.push(xxh3_64(key));
+                }
+            }
+        }
+    }
+    let places = keys.len();
+    keys.sort_unstable();
+    keys.dedup();
+    let found = places - keys.len();
+    // Both copies must lie in blocks that were looked at.
+    found >= FOUND_MIN && found * FOUND_SHARE * every >= places
+}
+
+/// A byte that is about one in 256 of the sample, and the byte behind it somewhere.
+fn mark(look: &[u8], counts: &Counts) -> Option<[u8; 2]> {
+    let wanted = look.len() / 256;
+    let there = (0..=u8::MAX).filter(|&byte| counts.of_byte(byte) > 0);
+    let first = there.min_by_key(|&byte| counts.of_byte(byte).abs_diff(wanted))?;
+    let pair = look.windows(2).find(|pair| pair.first() == Some(&first))?;
+    pair.try_into().ok()
 }

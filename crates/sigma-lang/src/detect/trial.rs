@@ -1,19 +1,21 @@
-//! The choice: candidates by the look of a sample, then a trial of each.
+//! The choice: candidates by the look of a sample, then a trial where the look leaves it open.
 
-use super::sample::{spread, symbol_bits};
+use super::sample::{Counts, repeats, repeats_far, spread, spread_lines};
 use crate::error::SigmaError;
-use crate::transform::{Cut, Effort, Planes, Step, StreamEncoder, Transform};
+use crate::transform::{Cut, Effort, FAST_LEVEL_MAX, Planes, Step, StreamEncoder, Transform};
 
 /// Shorter content is never transformed: the streams' own cost is too much of it.
 const CONTENT_BYTES_MIN: usize = 2 << 10;
-/// Bytes of the sample on which all candidates are tried.
-const FIRST_BYTES: usize = 16 << 10;
+/// Bytes of the look, from several places.
+const LOOK_BYTES: usize = 8 << 10;
+const LOOK_PLACES: usize = 4;
+/// Bytes of the sample on which candidates are tried.
+const SAMPLE_BYTES: usize = 16 << 10;
 /// Bytes of the sample on which a close winner is tried again.
-const SECOND_BYTES: usize = 64 << 10;
-/// Bytes of the look on which shapes of elements are compared.
-const SHAPE_BYTES: usize = 8 << 10;
-/// Bytes of the first look.
-const LOOK_BYTES: usize = 16 << 10;
+const LONG_SAMPLE_BYTES: usize = 64 << 10;
+/// Bytes of the first and the last sample on which cuts are tried, doubled in between.
+const FIRST_CUT_BYTES: usize = 8 << 10;
+const CUT_BYTES_MAX: usize = 64 << 10;
 
 /// What to do with a piece of content.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,8 +38,9 @@ pub(crate) struct Trial {
     pub(crate) streams: StreamEncoder,
     /// At the level of plain frames, to compare with.
     plain: StreamEncoder,
-    /// At a fast level, to see whether there is anything to find.
-    quick: StreamEncoder,
+    fast: bool,
+    buffers: Vec<Vec<u8>>,
+    payload: Vec<u8>,
 }
 
 /// Level for streams: structure is found already, so less search gives nearly the same.
@@ -53,7 +56,9 @@ impl Trial {
         Ok(Trial {
             streams: StreamEncoder::new(stream_level(zstd_level))?,
             plain: StreamEncoder::new(zstd_level)?,
-            quick: StreamEncoder::new(1)?,
+            fast: zstd_level <= FAST_LEVEL_MAX,
+            buffers: Vec::new(),
+            payload: Vec::new(),
         })
     }
 
@@ -62,28 +67,143 @@ impl Trial {
         if content.len() < CONTENT_BYTES_MIN {
             return Ok(Plan::Plain);
         }
-        let look = spread(content, LOOK_BYTES, 8);
-        let candidates = if is_text(&look) {
-            text_candidates(&look)
-        } else {
-            if symbol_bits(&look) > 7.9 && is_noise(&mut self.quick, &look)? {
-                return Ok(Plan::Store);
-            }
-            binary_candidates(look.get(..SHAPE_BYTES).unwrap_or(&look))
-        };
-        if candidates.is_empty() {
-            return Ok(Plan::Plain);
+        let look = spread(content, LOOK_BYTES, LOOK_PLACES);
+        let counts = Counts::of(&look);
+        if is_text(&counts, look.len()) {
+            let candidates = text_candidates(&counts, look.len());
+            return self.choose_cut(content, &candidates);
         }
-        self.choose(content, &candidates)
+        self.plan_binary(content, &look, &counts)
     }
 
-    /// Tries all candidates on a short sample, and, unless the best one wins there by far, that one
-    /// on a longer sample.
-    fn choose(&mut self, content: &[u8], candidates: &[Transform]) -> Result<Plan, SigmaError> {
-        let sample = spread(content, FIRST_BYTES, 2);
+    /// Chooses for what is not text: by the bits of its byte planes, and by a trial if it repeats
+    /// itself, which bits do not show.
+    #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+    fn plan_binary(
+        &mut self,
+        content: &[u8],
+        look: &[u8],
+        counts: &Counts,
+    ) -> Result<Plan, SigmaError> {
+        /// Share of repeated places below which plain zstd finds nothing but symbols.
+        const REPEATS_MAX: f64 = 0.01;
+        const NOISE_SHARE: f64 = 0.985;
+        const CLEAR_SHARE: f64 = 0.95;
+        /// Share above which plain zstd found little to repeat in the sample.
+        const FEW_SHARE: f64 = 0.5;
+        let whole = counts.bits();
+        let total = 8.0 * look.len() as f64;
+        let near = repeats(look, whole / look.len() as f64) >= REPEATS_MAX;
+        let far = !near && repeats_far(content, look, counts);
+        let lone = !near && !far;
+        if lone && whole > NOISE_SHARE * total {
+            let widest = self.plane_counts(
+                look,
+                Planes {
+                    width: 8,
+                    step: Step::Nothing,
+                },
+            );
+            if widest.iter().map(Counts::bits).sum::<f64>() > NOISE_SHARE * total {
+                return Ok(Plan::Store);
+            }
+        }
+        let shapes = self.shapes(look);
+        let best = shapes.first().copied();
+        if lone && let Some((bits, planes)) = best {
+            return Ok(if bits < CLEAR_SHARE * whole {
+                Plan::Transform {
+                    transform: Transform::Planes(planes),
+                    plain_share: whole / total,
+                    own_share: bits / total,
+                }
+            } else {
+                Plan::Plain
+            });
+        }
+        let mut candidates: Vec<Planes> =
+            shapes.iter().take(2).map(|&(_, planes)| planes).collect();
+        candidates.extend(self.pairs(look));
+        let plan = self.choose_planes(content, &candidates)?;
+        Ok(match plan {
+            // The sample says nothing about repetition over a distance: compare the whole.
+            Plan::Transform {
+                transform,
+                plain_share,
+                ..
+            } if far || (plain_share > FEW_SHARE && repeats_far(content, look, counts)) => {
+                Plan::Transform {
+                    transform,
+                    plain_share: 0.0,
+                    own_share: 0.0,
+                }
+            }
+            plan => plan,
+        })
+    }
+
+    /// Tries cuts into templates. A short sample says little of the whole, because it pays for most of
+    /// the templates and finds few of the repetitions: what counts is what twice the sample costs more.
+    #[expect(clippy::cast_precision_loss, reason = "lengths below 2^52")]
+    fn choose_cut(&mut self, content: &[u8], candidates: &[Cut]) -> Result<Plan, SigmaError> {
+        /// Growth beside plain zstd below which the cut is taken, and above which it is not.
+        const CLEAR: f64 = 0.9;
+        const HOPELESS: f64 = 1.15;
+        /// It must fall at least by this from sample to sample, where it is not below 1.
+        const FALL: f64 = 0.05;
+        for &cut in candidates {
+            let transform = Transform::Templates(cut);
+            let mut before: Option<[usize; 2]> = None;
+            let mut growth_max = HOPELESS;
+            let mut sample_bytes = FIRST_CUT_BYTES;
+            let hopeful = loop {
+                let sample = spread_lines(content, sample_bytes);
+                if self.fast && before.is_none() && !transform.suits_fast_levels(&sample) {
+                    break false;
+                }
+                let Some(own) = self.measure(transform, &sample)? else {
+                    break false;
+                };
+                let plain = self.plain.measure(&sample, Effort::Matches)?;
+                let growth = before.map_or(1.0, |[plain_before, own_before]| {
+                    let more = |now: usize, before: usize| now.saturating_sub(before) as f64;
+                    more(own, own_before) / more(plain, plain_before).max(1.0)
+                });
+                if growth < CLEAR || (own as f64) < 0.75 * plain as f64 {
+                    return Ok(plan(transform, [plain, own], sample.len()));
+                }
+                if growth > growth_max {
+                    break content.len() <= 4 * CUT_BYTES_MAX && own < plain + plain / 8;
+                }
+                if before.is_some() {
+                    growth_max = (growth - FALL).max(1.0);
+                }
+                before = Some([plain, own]);
+                sample_bytes *= 2;
+                if sample_bytes > CUT_BYTES_MAX || 2 * sample_bytes > content.len() {
+                    let close = content.len() <= CUT_BYTES_MAX && own < plain + plain / 8;
+                    break close || own < plain;
+                }
+            };
+            if hopeful {
+                // Neither clear nor hopeless: compare the whole.
+                return Ok(Plan::Transform {
+                    transform,
+                    plain_share: 0.0,
+                    own_share: 0.0,
+                });
+            }
+        }
+        Ok(Plan::Plain)
+    }
+
+    /// Tries shapes of elements on a sample beside plain zstd.
+    fn choose_planes(&mut self, content: &[u8], candidates: &[Planes]) -> Result<Plan, SigmaError> {
+        let sample = spread(content, SAMPLE_BYTES, 2);
         let plain = self.plain.measure(&sample, Effort::Matches)?;
         let mut best: Option<(usize, Transform)> = None;
-        for &transform in candidates {
+        for &planes in candidates {
+            let transform = Transform::Planes(planes);
             let bytes = self.measure(transform, &sample)?;
             if bytes.is_some_and(|bytes| best.is_none_or(|(best, _)| bytes < best)) {
                 best = bytes.map(|bytes| (bytes, transform));
@@ -95,7 +215,7 @@ impl Trial {
         if bytes < plain - plain / 8 {
             return Ok(plan(transform, [plain, bytes], sample.len()));
         }
-        if content.len() <= 4 * SECOND_BYTES {
+        if content.len() <= 4 * LONG_SAMPLE_BYTES {
             // A second trial costs as much as comparing the whole: promise nothing.
             return Ok(Plan::Transform {
                 transform,
@@ -103,7 +223,7 @@ impl Trial {
                 own_share: 0.0,
             });
         }
-        let sample = spread(content, SECOND_BYTES, 2);
+        let sample = spread(content, LONG_SAMPLE_BYTES, 2);
         let plain = self.plain.measure(&sample, Effort::Matches)?;
         Ok(match self.measure(transform, &sample)? {
             Some(bytes) if bytes < plain - plain / 32 => {
@@ -119,9 +239,50 @@ impl Trial {
         transform: Transform,
         sample: &[u8],
     ) -> Result<Option<usize>, SigmaError> {
-        let mut payload = Vec::with_capacity(sample.len());
-        let suits = transform.encode(sample, &mut self.streams, &mut payload)?;
-        Ok(suits.then_some(payload.len()))
+        self.payload.clear();
+        let suits = transform.encode(sample, &mut self.streams, &mut self.payload)?;
+        Ok(suits.then_some(self.payload.len()))
+    }
+
+    fn plane_counts(&mut self, look: &[u8], planes: Planes) -> Vec<Counts> {
+        let split = planes.split(look, &mut self.buffers);
+        split.iter().map(|plane| Counts::of(plane)).collect()
+    }
+
+    /// Shapes of elements by the bits of their planes, fewest first. Pairs are left out: they are
+    /// for repetitions, which bits do not show.
+    fn shapes(&mut self, look: &[u8]) -> Vec<(f64, Planes)> {
+        let singles = Planes::ALL
+            .into_iter()
+            .filter(|planes| planes.step != Step::Pairs);
+        let mut shapes: Vec<(f64, Planes)> = singles
+            .map(|planes| {
+                let counts = self.plane_counts(look, planes);
+                (counts.iter().map(Counts::bits).sum(), planes)
+            })
+            .collect();
+        // Elements of twice the width show nearly the same bits: they must show fewer.
+        let rank = |&(bits, planes): &(f64, Planes)| match planes.width {
+            2 => bits,
+            4 => 1.005 * bits,
+            _ => 1.01 * bits,
+        };
+        shapes.sort_by(|a, b| rank(a).total_cmp(&rank(b)));
+        shapes
+    }
+
+    /// Pairs of bytes, for elements whose upper pairs are nearly all the same.
+    fn pairs(&mut self, look: &[u8]) -> Option<Planes> {
+        let all = Planes::ALL.into_iter();
+        let wide = |planes: &Planes| planes.step == Step::Pairs;
+        let mut small = all.filter(wide).filter(|&planes| {
+            #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+            let is_small = |plane: &Vec<u8>| Counts::of(plane).bits() < plane.len() as f64;
+            let split = planes.split(look, &mut self.buffers);
+            split.iter().skip(1).all(is_small)
+        });
+        // Elements of 8 bytes are also elements of 4, of which every other one is small.
+        small.next_back()
     }
 }
 
@@ -134,81 +295,36 @@ fn plan(transform: Transform, [plain, own]: [usize; 2], sample: usize) -> Plan {
     }
 }
 
-/// Whether nothing is to be gained from the sample: no matches, and none of its byte planes (those of
-/// the widest elements hold the others') is less than noise.
-fn is_noise(quick: &mut StreamEncoder, look: &[u8]) -> Result<bool, SigmaError> {
-    let widest = Planes {
-        width: 8,
-        step: Step::Nothing,
-    };
-    if plane_bits(look, widest) < 0.98 * symbol_bits(look) {
-        return Ok(false);
-    }
-    Ok(quick.measure(look, Effort::Matches)? >= look.len())
-}
-
-/// Bits per byte of the planes of the sample.
-#[expect(clippy::cast_precision_loss, reason = "at most 8")]
-fn plane_bits(look: &[u8], planes: Planes) -> f64 {
-    let split = planes.split(look);
-    split.iter().map(|plane| symbol_bits(plane)).sum::<f64>() / split.len() as f64
-}
-
 /// Whether the bytes look like text: nearly all printable, or of a longer UTF-8 character.
-fn is_text(look: &[u8]) -> bool {
-    let printable = |byte: &&u8| matches!(byte, b'\t' | b'\n' | b'\r' | 0x20..=0x7e | 0x80..);
-    let ascii = |byte: &&u8| byte.is_ascii();
-    look.iter().filter(printable).count() >= look.len() - look.len() / 64
-        && look.iter().filter(ascii).count() >= look.len() / 2
+fn is_text(counts: &Counts, total: usize) -> bool {
+    let printable = |byte| matches!(byte, b'\t' | b'\n' | b'\r' | 0x20..=0x7e | 0x80..);
+    counts.of_all(printable) >= total - total / 64
+        && counts.of_all(|byte| byte.is_ascii()) >= total / 2
 }
 
-fn text_candidates(look: &[u8]) -> Vec<Transform> {
-    let count = |wanted: u8| look.iter().filter(|&&byte| byte == wanted).count();
+/// Cuts that the marks of structure speak for, the most special one first. Space is left out of
+/// account: it is what pretty printing adds.
+fn text_candidates(counts: &Counts, total: usize) -> Vec<Cut> {
+    let count = |byte| counts.of_byte(byte);
     let lines = count(b'\n');
-    let per_mille = look.len() / 1000;
-    let mut candidates = Vec::new();
-    if count(b'"') > 20 * per_mille && count(b':') > 5 * per_mille {
-        candidates.push(Transform::Templates(Cut::Json));
-        return candidates;
+    let per_mille = (total - count(b' ')) / 1000;
+    if count(b'"') > 40 * per_mille && count(b':') > 10 * per_mille {
+        return vec![Cut::Json];
     }
     if lines < 8 {
-        return candidates;
+        return Vec::new();
     }
-    let digits = look.iter().filter(|byte| byte.is_ascii_digit()).count();
     let separators = [b',', b'\t', b';', b'|'].map(|separator| (count(separator), separator));
     let (most, separator) = separators.into_iter().max().unwrap_or((0, b','));
-    if most >= 2 * lines && most > 40 * per_mille {
-        candidates.push(Transform::Templates(Cut::Table { separator }));
+    if most >= 4 * lines && most > 80 * per_mille {
+        return vec![Cut::Table { separator }];
     }
-    if digits > 50 * per_mille {
-        candidates.push(Transform::Templates(Cut::Log));
+    let mut candidates = Vec::new();
+    if most >= 2 * lines && most > 40 * per_mille {
+        candidates.push(Cut::Table { separator });
+    }
+    if counts.of_all(|byte| byte.is_ascii_digit()) > 100 * per_mille {
+        candidates.push(Cut::Log);
     }
     candidates
-}
-
-/// The shapes of elements whose planes need the fewest bits.
-fn binary_candidates(look: &[u8]) -> Vec<Transform> {
-    let mut shapes: Vec<(f64, Planes)> = Planes::ALL
-        .into_iter()
-        .map(|planes| (plane_bits(look, planes), planes))
-        .collect();
-    shapes.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let mut best: Vec<Planes> = shapes
-        .into_iter()
-        .take(3)
-        .map(|(_, planes)| planes)
-        .collect();
-    // Pairs are for matches, which the bits of single bytes do not show.
-    let small = |planes: &Planes| {
-        planes.step == Step::Pairs
-            && !best.contains(planes)
-            && planes
-                .split(look)
-                .iter()
-                .skip(1)
-                .all(|plane| symbol_bits(plane) < 1.0)
-    };
-    let pairs: Vec<Planes> = Planes::ALL.into_iter().filter(small).collect();
-    best.extend(pairs);
-    best.into_iter().map(Transform::Planes).collect()
 }

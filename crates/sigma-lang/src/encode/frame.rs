@@ -8,7 +8,7 @@ use zstd_safe::{CCtx, CParameter};
 use crate::config::Config;
 use crate::detect::{Plan, Trial};
 use crate::error::SigmaError;
-use crate::frame::{check32, stored_frame_bytes, write_stored_frame, write_transformed_frame};
+use crate::frame::{check32, open_transformed_frame, stored_frame_bytes, write_stored_frame};
 use crate::limits::FORMAT_RATIO_MAX;
 use crate::transform::Transform;
 
@@ -25,6 +25,9 @@ const KEPT_MIN: f64 = 0.6;
 /// the level that follows: the slow levels search far enough to make up for it.
 const CLEAR_WIN_MAX: f64 = 0.7;
 const CLEAR_WIN_LEVEL_MAX: i32 = 12;
+
+/// What a transformed frame may have beyond the bound of zstd, while it is written.
+const TRANSFORM_BYTES: usize = 64;
 
 /// What became of a piece of content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,27 +193,34 @@ impl<'b> FrameEncoder<'b> {
         let Some(trial) = &mut self.trial else {
             return self.encode_plain(content, out);
         };
-        let mut payload = Vec::new();
-        reserve(&mut payload, content.len())?;
-        let suits = transform.encode(content, &mut trial.streams, &mut payload)?;
-        let legal = payload.len() <= content.len()
-            && content.len() as u64 / FORMAT_RATIO_MAX <= payload.len() as u64;
+        let start = out.len();
+        reserve(
+            out,
+            zstd_safe::compress_bound(content.len()) + TRANSFORM_BYTES,
+        )?;
+        let gap = open_transformed_frame(transform.tag(), content.len(), out);
+        let suits = transform.encode(content, &mut trial.streams, out)?;
+        let payload_bytes = gap.close(out);
+        let legal = payload_bytes <= content.len()
+            && content.len() as u64 / FORMAT_RATIO_MAX <= payload_bytes as u64;
         if !suits || !legal {
+            out.truncate(start);
             return self.encode_plain(content, out);
         }
-        let share = payload.len() as f64 / content.len() as f64;
+        let share = payload_bytes as f64 / content.len() as f64;
         // Far less than the sample promised means repetition over a distance that the sample does
         // not show; plain zstd may find more of it than templates. Planes keep all repetition.
         let kept = share < KEPT_MAX * plain_share
             && (matches!(transform, Transform::Planes(_))
                 || share > KEPT_MIN * own_share
                 || (self.trusts_sample && own_share < CLEAR_WIN_MAX * plain_share));
-        if !kept && let Some(check) = self.encode_below(payload.len() + 16, content, out)? {
+        let end = out.len();
+        if !kept && let Some(check) = self.encode_below(end + 4 - start, content, out)? {
+            out.drain(start..end);
             return Ok(Encoded::Written { check });
         }
-        reserve(out, payload.len() + 32)?;
         let check = check32(content);
-        write_transformed_frame(transform.tag(), content.len(), &payload, check, out);
+        out.extend_from_slice(&check.to_le_bytes());
         Ok(Encoded::Written { check })
     }
 

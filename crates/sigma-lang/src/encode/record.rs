@@ -7,16 +7,49 @@ use zstd_safe::{CCtx, CDict};
 
 use super::frame::reserve;
 use crate::config::Config;
-use crate::dictionary::Dictionary;
+use crate::dictionary::{Dictionary, DictionaryRegistry, Follower};
 use crate::error::SigmaError;
 use crate::frame::{
-    BLOCK_BYTES_MAX, BLOCK_HEADER_BYTES, BlockHeader, BlockKind, FrameHeader, check32, write_varint,
+    BLOCK_BYTES_MAX, BLOCK_HEADER_BYTES, BlockHeader, BlockKind, FrameHeader, VARINT_BYTES_MAX,
+    check32, write_varint,
 };
 use crate::limits::FORMAT_FRAME_BYTES_MAX;
-use crate::record::{FLAG_CHECKSUM, FLAG_DICTIONARY, FLAG_DICTIONARY_ID, Form};
+use crate::record::{
+    FLAG_CHECKSUM, FLAG_DICTIONARY, FLAG_DICTIONARY_ID, FLAG_DICTIONARY_VERSION, Form, pack,
+};
 
-/// Longest content length of the block form in bytes.
-const LENGTH_BYTES_MAX: usize = 3;
+/// How a record names its dictionary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Name {
+    Nothing,
+    Id(u64),
+    Version(u32),
+}
+
+impl Name {
+    fn flags(self) -> u8 {
+        FLAG_DICTIONARY
+            | match self {
+                Name::Nothing => 0,
+                Name::Id(_) => FLAG_DICTIONARY_ID,
+                Name::Version(_) => FLAG_DICTIONARY_VERSION,
+            }
+    }
+
+    fn write(self, out: &mut Vec<u8>) {
+        match self {
+            Name::Nothing => {}
+            Name::Id(id) => out.extend_from_slice(&id.to_le_bytes()),
+            Name::Version(version) => write_varint(u64::from(version), out),
+        }
+    }
+}
+
+/// A dictionary, its tables and its name in records.
+struct InUse {
+    prepared: Arc<CDict<'static>>,
+    name: Name,
+}
 
 /// Makes records with one context.
 pub(super) struct RecordEncoder {
@@ -24,7 +57,9 @@ pub(super) struct RecordEncoder {
     checksum: bool,
     dictionary_id: bool,
     dictionary: Option<Arc<Dictionary>>,
-    prepared: Option<Arc<CDict<'static>>>,
+    /// Where the current dictionary comes from, if not from `dictionary`.
+    follower: Option<Follower>,
+    in_use: Option<InUse>,
     context: Option<CCtx<'static>>,
     scratch: Vec<u8>,
 }
@@ -44,7 +79,11 @@ impl RecordEncoder {
             checksum: config.record_checksum,
             dictionary_id: config.record_dictionary_id,
             dictionary: config.dictionary.clone(),
-            prepared: None,
+            follower: config
+                .record_dictionaries
+                .as_ref()
+                .map(DictionaryRegistry::follow),
+            in_use: None,
             context: None,
             scratch: Vec::new(),
         }
@@ -60,33 +99,85 @@ impl RecordEncoder {
             });
         }
         let check = self.checksum.then(|| check32(data));
-        if data.is_empty() {
-            return self.write(Form::Stored, 0, &[], check, out);
+        reserve(
+            out,
+            zstd_safe::compress_bound(data.len()) + VARINT_BYTES_MAX + 8,
+        )?;
+        let start = out.len();
+        if !data.is_empty() {
+            self.compress(data)?;
+            self.write_coded(out);
         }
-        self.compress(data)?;
-        let frame = std::mem::take(&mut self.scratch);
-        // What naming the dictionary costs, which the stored form does not pay.
-        let named = self
-            .dictionary
-            .as_ref()
-            .filter(|_| self.dictionary_id)
-            .map_or(0, |_| 8);
-        let body_max = data.len().saturating_sub(named);
-        let result = match (single_block(&frame), frame.get(4..)) {
-            (Some(block), _) if block.len() + LENGTH_BYTES_MAX < body_max => {
-                self.write(Form::Block, data.len() as u64, block, check, out)
+        // At least as long as the stored form, or nothing at all.
+        if data.is_empty() || out.len() - start > data.len() {
+            out.truncate(start);
+            out.push(Form::Stored.bits());
+            out.extend_from_slice(data);
+        }
+        if let (Some(check), Some(head)) = (check, out.get_mut(start)) {
+            *head |= FLAG_CHECKSUM;
+            out.extend_from_slice(&check.to_le_bytes());
+        }
+        Ok(())
+    }
+
+    /// Appends head, dictionary name and body for the zstd frame in `scratch`: the shortest form
+    /// that takes it.
+    fn write_coded(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        let name = self.in_use.as_ref().map(|in_use| in_use.name);
+        let flags = name.map_or(0, Name::flags);
+        out.push(flags);
+        if let Some(name) = name {
+            name.write(out);
+        }
+        let form = match single_block(&self.scratch) {
+            Some(block) => {
+                let packed = name.and_then(|_| pack(block, out));
+                packed.unwrap_or_else(|| {
+                    out.extend_from_slice(block);
+                    Form::Bare
+                })
             }
-            (_, Some(body)) if body.len() < body_max => {
-                self.write(Form::Frame, 0, body, check, out)
+            None => {
+                out.extend_from_slice(self.scratch.get(4..).unwrap_or_default());
+                Form::Frame
             }
-            _ => self.write(Form::Stored, 0, data, check, out),
         };
-        self.scratch = frame;
-        result
+        if let Some(head) = out.get_mut(start) {
+            *head = flags | form.bits();
+        }
+    }
+
+    /// Takes the dictionary that is current now.
+    fn refresh(&mut self) -> Result<(), SigmaError> {
+        if let Some(follower) = &mut self.follower {
+            if let Some(current) = follower.changed() {
+                self.in_use = match current {
+                    Some((version, dictionary)) => Some(InUse {
+                        prepared: dictionary.encoder(self.level)?,
+                        name: Name::Version(version),
+                    }),
+                    None => None,
+                };
+            }
+        } else if let (Some(dictionary), None) = (&self.dictionary, &self.in_use) {
+            let name = if self.dictionary_id {
+                Name::Id(dictionary.id())
+            } else {
+                Name::Nothing
+            };
+            self.in_use = Some(InUse {
+                prepared: dictionary.encoder(self.level)?,
+                name,
+            });
+        }
+        Ok(())
     }
 
     /// Leaves the zstd frame of `data` in `scratch`.
     fn compress(&mut self, data: &[u8]) -> Result<(), SigmaError> {
+        self.refresh()?;
         if self.context.is_none() {
             self.context = CCtx::try_create();
         }
@@ -96,50 +187,15 @@ impl RecordEncoder {
                 bytes: 0,
             });
         };
-        if let (Some(dictionary), None) = (&self.dictionary, &self.prepared) {
-            self.prepared = Some(dictionary.encoder(self.level)?);
-        }
         self.scratch.clear();
         reserve(&mut self.scratch, zstd_safe::compress_bound(data.len()))?;
-        let written = match &self.prepared {
-            Some(prepared) => context.compress_using_cdict(&mut self.scratch, data, prepared),
+        let written = match &self.in_use {
+            Some(InUse { prepared, .. }) => {
+                context.compress_using_cdict(&mut self.scratch, data, prepared)
+            }
             None => context.compress(&mut self.scratch, data, self.level),
         };
         written.map_err(|code| SigmaError::codec("compress a record", code))?;
-        Ok(())
-    }
-
-    fn write(
-        &self,
-        form: Form,
-        content_bytes: u64,
-        body: &[u8],
-        check: Option<u32>,
-        out: &mut Vec<u8>,
-    ) -> Result<(), SigmaError> {
-        reserve(out, body.len() + 24)?;
-        let dictionary = self.dictionary.as_ref().filter(|_| form != Form::Stored);
-        let mut head = form.bits();
-        if check.is_some() {
-            head |= FLAG_CHECKSUM;
-        }
-        if dictionary.is_some() {
-            head |= FLAG_DICTIONARY;
-            if self.dictionary_id {
-                head |= FLAG_DICTIONARY_ID;
-            }
-        }
-        out.push(head);
-        if let Some(dictionary) = dictionary.filter(|_| self.dictionary_id) {
-            out.extend_from_slice(&dictionary.id().to_le_bytes());
-        }
-        if form == Form::Block {
-            write_varint(content_bytes, out);
-        }
-        out.extend_from_slice(body);
-        if let Some(check) = check {
-            out.extend_from_slice(&check.to_le_bytes());
-        }
         Ok(())
     }
 }

@@ -11,7 +11,8 @@ use crate::frame::{Header, SeekEntry, write_end};
 ///
 /// Holds at most one frame of content and one compressed frame, plus 12 bytes per frame for the
 /// seek table. [`Write::flush`] ends the current frame, so that a reader can have everything
-/// written so far; frames that are ended early compress less. [`Encoder::finish`] must be called:
+/// written so far; frames that are ended early compress less. A container of at most one frame, which
+/// no flush ended, has no seek table. [`Encoder::finish`] must be called:
 /// without it the container has no end, and a decoder says so. Frames are compressed on the calling
 /// thread.
 ///
@@ -81,10 +82,17 @@ impl<W: Write> Encoder<W> {
     /// [`SigmaError::Io`] if the writer fails; [`SigmaError::StreamFailed`] if it failed before.
     pub fn finish(mut self) -> Result<W, SigmaError> {
         self.guard("finish a container")?;
+        if self.header_bytes == 0 {
+            // Nothing is written yet: at most one frame follows, which needs no seek table.
+            self.header.seek_table = false;
+            self.header.content_bytes = self.content.is_empty().then_some(0);
+        }
         self.end_frame()?;
         self.packed.clear();
         self.start();
-        write_end(self.header_bytes, &self.entries, &mut self.packed)?;
+        if self.header.seek_table {
+            write_end(self.header_bytes, &self.entries, &mut self.packed)?;
+        }
         self.emit()?;
         self.inner.flush().map_err(write_failed)?;
         Ok(self.inner)

@@ -15,14 +15,14 @@ pub(crate) use header::{FORMAT_VERSION, HEADER_FIXED_BYTES, Header};
 pub(crate) use layout::{Layout, Placed, check_stated};
 pub(crate) use part::{
     PartInfo, TAG_PLAIN, TAG_PLANES, TAG_STORED, TAG_TEMPLATES, TAGGED_MAGIC, TaggedHead,
-    check_plain_header, check_tag, check_tagged_head, stored_frame_bytes, write_stored_frame,
-    write_transformed_frame,
+    check_plain_header, check_tag, check_tagged_head, open_transformed_frame, stored_frame_bytes,
+    write_stored_frame,
 };
 pub(crate) use seek_table::{
     SEEK_ENTRY_BYTES, SEEK_FOOTER_BYTES, SEEK_TABLE_FIXED_BYTES, SeekEntry, SeekTable,
     TRAILER_BYTES, TRAILER_MAGIC, Trailer, write_end,
 };
-pub(crate) use varint::{VARINT_BYTES_MAX, write_varint};
+pub(crate) use varint::{LengthGap, VARINT_BYTES_MAX, write_varint};
 pub(crate) use zstd_frame::{
     BLOCK_BYTES_MAX, BLOCK_HEADER_BYTES, BlockHeader, BlockKind, FrameHeader, ZSTD_MAGIC,
     frame_bytes_max, header_bytes, skip_blocks,

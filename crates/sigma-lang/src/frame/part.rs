@@ -1,7 +1,7 @@
 //! One frame of a container, plain or tagged: its shape, without decoding it.
 
 use super::cursor::Cursor;
-use super::varint::write_varint;
+use super::varint::{LengthGap, write_varint};
 use super::zstd_frame::{FrameHeader, ZSTD_MAGIC, frame_bytes_max, skip_blocks};
 use crate::error::SigmaError;
 use crate::limits::{FORMAT_FRAME_BYTES_MAX, FORMAT_RATIO_MAX};
@@ -192,20 +192,17 @@ pub(crate) fn write_stored_frame(content: &[u8], check: u32, out: &mut Vec<u8>) 
     out.extend_from_slice(&check.to_le_bytes());
 }
 
-/// Appends the frame of a transform; `check` is the check of the content.
-pub(crate) fn write_transformed_frame(
+/// Appends the frame of a transform up to its payload, with room for the payload's length, which is
+/// at most that of the content. Behind the payload follows the check of the content.
+pub(crate) fn open_transformed_frame(
     tag: u8,
     content_bytes: usize,
-    payload: &[u8],
-    check: u32,
     out: &mut Vec<u8>,
-) {
+) -> LengthGap {
     out.extend_from_slice(&TAGGED_MAGIC);
     out.push(tag);
     write_varint(content_bytes as u64, out);
-    write_varint(payload.len() as u64, out);
-    out.extend_from_slice(payload);
-    out.extend_from_slice(&check.to_le_bytes());
+    LengthGap::open(content_bytes, out)
 }
 
 fn corrupt(offset: u64, detail: &'static str) -> SigmaError {

@@ -48,6 +48,42 @@ pub(super) enum VarintError {
     Illegal,
 }
 
+/// Room for the varint of a length that is known only when the body behind it is written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LengthGap {
+    start: usize,
+    /// Where the body begins.
+    pub(crate) body: usize,
+}
+
+impl LengthGap {
+    /// Appends room for a length of at most `expected_max`.
+    pub(crate) fn open(expected_max: usize, out: &mut Vec<u8>) -> LengthGap {
+        let start = out.len();
+        write_varint(expected_max as u64, out);
+        LengthGap {
+            start,
+            body: out.len(),
+        }
+    }
+
+    /// Puts the length of what was written since in front of it; gives that length. The body moves
+    /// only if its length takes fewer bytes than the one expected.
+    pub(crate) fn close(self, out: &mut Vec<u8>) -> usize {
+        let length = out.len() - self.body;
+        let mut varint = Vec::with_capacity(10);
+        write_varint(length as u64, &mut varint);
+        if varint.len() == self.body - self.start {
+            if let Some(room) = out.get_mut(self.start..self.body) {
+                room.copy_from_slice(&varint);
+            }
+        } else {
+            out.splice(self.start..self.body, varint);
+        }
+        length
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -79,6 +79,12 @@ impl FrameHeader {
         })
     }
 
+    /// Appends a header: window of 128 KiB (one block), no content length, checksum, dictionary id.
+    pub(crate) fn write_one_block(out: &mut Vec<u8>) {
+        out.extend_from_slice(&ZSTD_MAGIC.to_le_bytes());
+        out.extend_from_slice(&[0, (17 - 10) << 3]);
+    }
+
     /// Appends a header: single segment, no checksum, no dictionary id.
     pub(crate) fn write_single_segment(content_bytes: u32, out: &mut Vec<u8>) {
         out.extend_from_slice(&ZSTD_MAGIC.to_le_bytes());
@@ -138,6 +144,17 @@ impl BlockHeader {
             BlockKind::RunLength => 1,
             BlockKind::Raw | BlockKind::Compressed => self.size,
         }
+    }
+
+    /// Appends the header of a block of `size` bytes that another one follows.
+    pub(crate) fn write_open(kind: BlockKind, size: u32, out: &mut Vec<u8>) {
+        let kind = match kind {
+            BlockKind::Raw => 0,
+            BlockKind::RunLength => 1,
+            BlockKind::Compressed => 2,
+        };
+        let [a, b, c, _] = (size << 3 | kind << 1).to_le_bytes();
+        out.extend_from_slice(&[a, b, c]);
     }
 
     /// Appends the header of a last, compressed block of `size` bytes.

@@ -6,7 +6,7 @@ mod streams;
 mod templates;
 
 pub(crate) use planes::{Planes, Step};
-pub(crate) use streams::{Effort, StreamDecoder, StreamEncoder};
+pub(crate) use streams::{Effort, FAST_LEVEL_MAX, StreamDecoder, StreamEncoder};
 pub(crate) use templates::Cut;
 
 use crate::error::SigmaError;
@@ -25,6 +25,15 @@ impl Transform {
         match self {
             Transform::Planes(_) => TAG_PLANES,
             Transform::Templates(_) => TAG_TEMPLATES,
+        }
+    }
+
+    /// Whether content like the sample is worth the time of the transform where speed comes first:
+    /// long values, as of texts in JSON, are what zstd does as well.
+    pub(crate) fn suits_fast_levels(self, sample: &[u8]) -> bool {
+        match self {
+            Transform::Templates(Cut::Json) => templates::value_share(Cut::Json, sample) <= 0.5,
+            Transform::Templates(_) | Transform::Planes(_) => true,
         }
     }
 

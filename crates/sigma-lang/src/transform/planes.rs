@@ -59,14 +59,28 @@ impl Planes {
             .find(|planes| planes.width == usize::from(width) && planes.step as u8 == step)
     }
 
-    /// The planes of the whole elements of `content`, low byte first.
-    pub(crate) fn split(self, content: &[u8]) -> Vec<Vec<u8>> {
-        match self.width {
-            _ if self.step == Step::Pairs => split_pairs(content, self.width),
-            2 => split::<u16, 2>(content, self.step),
-            4 => split::<u32, 4>(content, self.step),
-            _ => split::<u64, 8>(content, self.step),
+    /// Number of planes.
+    pub(crate) fn count(self) -> usize {
+        self.width / self.plane_width()
+    }
+
+    /// The planes of the whole elements of `content`, low byte first, in the first buffers of
+    /// `planes`, of which more are made if they do not suffice.
+    pub(crate) fn split<'p>(self, content: &[u8], planes: &'p mut Vec<Vec<u8>>) -> &'p [Vec<u8>] {
+        let count = self.count();
+        planes.resize_with(count.max(planes.len()), Vec::new);
+        let (planes, _) = planes.split_at_mut(count);
+        for plane in planes.iter_mut() {
+            plane.clear();
+            plane.reserve(content.len() / count);
         }
+        match self.width {
+            _ if self.step == Step::Pairs => split_pairs(content, planes),
+            2 => split::<u16, 2>(content, self.step, planes),
+            4 => split::<u32, 4>(content, self.step, planes),
+            _ => split::<u64, 8>(content, self.step, planes),
+        }
+        planes
     }
 
     /// Appends the elements of `planes`, all of the same length.
@@ -85,15 +99,16 @@ pub(crate) fn encode(
     planes: Planes,
     content: &[u8],
     streams: &mut StreamEncoder,
-    mut effort: impl FnMut(&[u8], &mut StreamEncoder) -> Result<Effort, SigmaError>,
+    mut effort: impl FnMut(&[u8]) -> Effort,
     out: &mut Vec<u8>,
 ) -> Result<(), SigmaError> {
     out.push(u8::try_from(planes.width).unwrap_or(0));
     out.push(planes.step as u8);
-    for plane in planes.split(content) {
-        let effort = effort(&plane, streams)?;
-        streams.write(&plane, effort, out)?;
+    let mut buffers = std::mem::take(&mut streams.buffers);
+    for plane in planes.split(content, &mut buffers) {
+        streams.write(plane, effort(plane), out)?;
     }
+    streams.buffers = buffers;
     let tail = content.len() - content.len() % planes.width;
     out.extend_from_slice(content.get(tail..).unwrap_or_default());
     Ok(())
@@ -111,12 +126,14 @@ pub(crate) fn decode(
         return Err(reader.corrupt("element width or step is not one of the format"));
     };
     let elements = content_bytes / planes.width;
-    let mut scratch = vec![Vec::new(); planes.width / planes.plane_width()];
+    let count = planes.count();
+    let mut buffers = reader.take_buffers(count);
     let mut decoded = Vec::with_capacity(planes.width);
-    for scratch in &mut scratch {
-        decoded.push(reader.stream_of(elements * planes.plane_width(), scratch)?);
+    for buffer in buffers.iter_mut().take(count) {
+        decoded.push(reader.stream_of(elements * planes.plane_width(), buffer)?);
     }
     planes.join(&decoded, out);
+    reader.give_buffers(buffers);
     let tail = reader
         .cursor
         .take(content_bytes % planes.width, "last bytes")?;
@@ -128,6 +145,8 @@ pub(crate) fn decode(
 trait Element<const N: usize>: Copy + Default {
     fn from_le(bytes: [u8; N]) -> Self;
     fn to_le(self) -> [u8; N];
+    /// Byte `index`, 0 the lowest.
+    fn byte(self, index: usize) -> u8;
     fn rotated(self) -> Self;
     fn unrotated(self) -> Self;
     /// Zigzag of the difference from `before`.
@@ -144,6 +163,11 @@ macro_rules! element {
             }
             fn to_le(self) -> [u8; $bytes] {
                 self.to_le_bytes()
+            }
+            #[inline]
+            fn byte(self, index: usize) -> u8 {
+                let [low, ..] = (self >> (8 * index)).to_le_bytes();
+                low
             }
             fn rotated(self) -> Self {
                 self.rotate_left(1)
@@ -167,43 +191,39 @@ element!(u16, 2);
 element!(u32, 4);
 element!(u64, 8);
 
-fn split<E: Element<N>, const N: usize>(content: &[u8], step: Step) -> Vec<Vec<u8>> {
+fn split<E: Element<N>, const N: usize>(content: &[u8], step: Step, planes: &mut [Vec<u8>]) {
     match step {
-        Step::Nothing | Step::Pairs => split_with::<E, N>(content, |value, _| value),
-        Step::Rotate => split_with::<E, N>(content, |value, _| value.rotated()),
-        Step::Delta => split_with::<E, N>(content, E::delta),
+        Step::Nothing | Step::Pairs => split_with::<E, N>(content, |value, _| value, planes),
+        Step::Rotate => split_with::<E, N>(content, |value, _| value.rotated(), planes),
+        Step::Delta => split_with::<E, N>(content, E::delta, planes),
     }
 }
 
 #[expect(
     clippy::indexing_slicing,
-    reason = "the index of a plane is below N, that of a byte below the block's length"
+    reason = "a block is at most as long as its codes"
 )]
 fn split_with<E: Element<N>, const N: usize>(
     content: &[u8],
     step: impl Fn(E, E) -> E,
-) -> Vec<Vec<u8>> {
-    /// Elements at a time: small enough to stay in registers and the first cache.
-    const BLOCK: usize = 64;
-    let elements = content.len() / N;
-    let mut planes: [Vec<u8>; N] = std::array::from_fn(|_| Vec::with_capacity(elements));
+    planes: &mut [Vec<u8>],
+) {
+    /// Elements at a time: they stay in the first cache.
+    const BLOCK: usize = 256;
     let mut before = E::default();
     let (arrays, _) = content.as_chunks::<N>();
     for block in arrays.chunks(BLOCK) {
-        let mut bytes = [[0u8; BLOCK]; N];
-        for (index, &array) in block.iter().enumerate() {
+        let mut codes = [E::default(); BLOCK];
+        for (code, &array) in codes.iter_mut().zip(block) {
             let value = E::from_le(array);
-            let parts = step(value, before).to_le();
+            *code = step(value, before);
             before = value;
-            for plane in 0..N {
-                bytes[plane][index] = parts[plane];
-            }
         }
-        for (plane, bytes) in planes.iter_mut().zip(&bytes) {
+        for (index, plane) in planes.iter_mut().enumerate() {
+            let bytes = codes.map(|code| code.byte(index));
             plane.extend_from_slice(&bytes[..block.len()]);
         }
     }
-    planes.into()
 }
 
 fn join<E: Element<N>, const N: usize>(planes: &[&[u8]], step: Step, out: &mut Vec<u8>) {
@@ -248,29 +268,69 @@ fn join_with<E: Element<N>, const N: usize>(
     }
 }
 
-fn split_pairs(content: &[u8], width: usize) -> Vec<Vec<u8>> {
+fn split_pairs(content: &[u8], planes: &mut [Vec<u8>]) {
+    match planes {
+        [low, high] => split_pairs_of([low, high], content),
+        [a, b, c, d] => split_pairs_of([a, b, c, d], content),
+        _ => {}
+    }
+}
+
+/// `N` pairs of bytes per element.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "the index of a plane is below N, that of a pair below the block's length"
+)]
+fn split_pairs_of<const N: usize>(planes: [&mut Vec<u8>; N], content: &[u8]) {
+    const BLOCK: usize = 64;
     let (pairs, _) = content.as_chunks::<2>();
-    let planes = width / 2;
-    let whole = content.len() / width * planes;
-    let plane = |plane| {
-        let pairs = pairs.iter().take(whole).skip(plane).step_by(planes);
-        pairs.flatten().copied().collect()
-    };
-    (0..planes).map(plane).collect()
+    let (elements, _) = pairs.as_chunks::<N>();
+    let mut planes = planes;
+    for block in elements.chunks(BLOCK) {
+        let mut split = [[[0u8; 2]; BLOCK]; N];
+        for (index, element) in block.iter().enumerate() {
+            for plane in 0..N {
+                split[plane][index] = element[plane];
+            }
+        }
+        for (plane, split) in planes.iter_mut().zip(&split) {
+            plane.extend_from_slice(split[..block.len()].as_flattened());
+        }
+    }
 }
 
 fn join_pairs(planes: &[&[u8]], out: &mut Vec<u8>) {
-    let mut planes: Vec<_> = planes
-        .iter()
-        .map(|plane| plane.as_chunks::<2>().0.iter())
-        .collect();
+    match planes {
+        [low, high] => join_pairs_of([low, high], out),
+        [a, b, c, d] => join_pairs_of([a, b, c, d], out),
+        _ => {}
+    }
+}
+
+fn join_pairs_of<const N: usize>(planes: [&[u8]; N], out: &mut Vec<u8>) {
+    const BLOCK: usize = 64;
+    let mut planes = planes.map(|plane| plane.as_chunks::<2>().0.chunks(BLOCK));
     loop {
-        for plane in &mut planes {
-            match plane.next() {
-                Some(pair) => out.extend_from_slice(pair),
-                None => return,
+        let blocks: [&[[u8; 2]]; N] = std::array::from_fn(|plane| {
+            planes
+                .get_mut(plane)
+                .and_then(Iterator::next)
+                .unwrap_or_default()
+        });
+        let count = blocks.iter().map(|block| block.len()).min().unwrap_or(0);
+        if count == 0 {
+            return;
+        }
+        let mut joined = [[[0u8; 2]; N]; BLOCK];
+        for (plane, block) in blocks.iter().enumerate() {
+            for (joined, pair) in joined.iter_mut().zip(*block) {
+                if let Some(place) = joined.get_mut(plane) {
+                    *place = *pair;
+                }
             }
         }
+        let (joined, _) = joined.split_at_checked(count).unwrap_or_default();
+        out.extend_from_slice(joined.as_flattened().as_flattened());
     }
 }
 
@@ -285,7 +345,8 @@ mod tests {
                 let content: Vec<u8> = (0..bytes)
                     .map(|n: usize| (n * n * 7).to_le_bytes()[0])
                     .collect();
-                let split = planes.split(&content);
+                let mut buffers = Vec::new();
+                let split = planes.split(&content, &mut buffers);
                 let slices: Vec<&[u8]> = split.iter().map(Vec::as_slice).collect();
                 let mut out = Vec::new();
                 planes.join(&slices, &mut out);
@@ -297,14 +358,14 @@ mod tests {
     #[test]
     fn planes_hold_what_their_name_says() {
         let planes = |step| Planes { width: 2, step };
-        let content = [0x01, 0x80, 0x03, 0x80];
-        assert_eq!(
-            planes(Step::Nothing).split(&content),
-            [[1, 3], [0x80, 0x80]]
-        );
-        assert_eq!(planes(Step::Rotate).split(&content), [[3, 7], [0, 0]]);
-        assert_eq!(planes(Step::Delta).split(&content), [[0xfd, 4], [0xff, 0]]);
-        let pairs = Planes::of(4, Step::Pairs);
-        assert_eq!(pairs.split(&content), [[1, 0x80], [3, 0x80]]);
+        let split = |planes: Planes| {
+            planes
+                .split(&[0x01, 0x80, 0x03, 0x80], &mut Vec::new())
+                .to_vec()
+        };
+        assert_eq!(split(planes(Step::Nothing)), [[1, 3], [0x80, 0x80]]);
+        assert_eq!(split(planes(Step::Rotate)), [[3, 7], [0, 0]]);
+        assert_eq!(split(planes(Step::Delta)), [[0xfd, 4], [0xff, 0]]);
+        assert_eq!(split(Planes::of(4, Step::Pairs)), [[1, 0x80], [3, 0x80]]);
     }
 }

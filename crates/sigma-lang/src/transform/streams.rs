@@ -6,12 +6,15 @@ use std::io::Cursor as IoCursor;
 use zstd_safe::{CCtx, CParameter, DCtx, DParameter, FrameFormat, ParamSwitch};
 
 use crate::error::SigmaError;
-use crate::frame::{Cursor, write_varint};
+use crate::frame::{Cursor, LengthGap, write_varint};
 
 /// zstd level at which nothing is searched: only the symbols are coded.
 const NO_SEARCH: i32 = -131_072;
-/// zstd level of [`Effort::Quick`], at most.
-const QUICK_LEVEL_MAX: i32 = 3;
+/// zstd level of [`Effort::Quick`], at most: where the level of the configuration is at most
+/// [`FAST_LEVEL_MAX`], and else.
+const QUICK_LEVELS_MAX: [i32; 2] = [1, 3];
+/// Up to this level speed comes first.
+pub(crate) const FAST_LEVEL_MAX: i32 = 3;
 /// Shorter streams are stored: a zstd frame would not be shorter.
 const CODED_BYTES_MIN: usize = 12;
 
@@ -38,6 +41,10 @@ pub(crate) struct StreamEncoder {
     matches: CCtx<'static>,
     quick: CCtx<'static>,
     symbols: CCtx<'static>,
+    /// Whether speed comes first.
+    pub(crate) fast: bool,
+    /// Buffers for streams before they are coded, to be used again.
+    pub(crate) buffers: Vec<Vec<u8>>,
 }
 
 impl fmt::Debug for StreamEncoder {
@@ -49,7 +56,9 @@ impl fmt::Debug for StreamEncoder {
 impl StreamEncoder {
     pub(crate) fn new(zstd_level: i32) -> Result<Self, SigmaError> {
         let matches = context(&[CParameter::CompressionLevel(zstd_level)])?;
-        let quick_level = zstd_level.min(QUICK_LEVEL_MAX);
+        let fast = zstd_level <= FAST_LEVEL_MAX;
+        let [quick_fast, quick] = QUICK_LEVELS_MAX;
+        let quick_level = zstd_level.min(if fast { quick_fast } else { quick });
         let quick = context(&[CParameter::CompressionLevel(quick_level)])?;
         let symbols = context(&[
             CParameter::CompressionLevel(NO_SEARCH),
@@ -59,6 +68,8 @@ impl StreamEncoder {
             matches,
             quick,
             symbols,
+            fast,
+            buffers: Vec::new(),
         })
     }
 
@@ -78,20 +89,15 @@ impl StreamEncoder {
         if let Some(context) = context.filter(|_| raw.len() >= CODED_BYTES_MIN) {
             let start = out.len();
             write_varint((raw.len() as u64) << 1 | 1, out);
-            let head_end = out.len();
-            // Room for the length in front; it is moved into place when it is known.
-            out.extend_from_slice(&[0; 5]);
-            let body = out.len();
+            let gap = LengthGap::open(raw.len(), out);
             reserve(out, zstd_safe::compress_bound(raw.len()))?;
             let mut tail = IoCursor::new(&mut *out);
-            tail.set_position(body as u64);
+            tail.set_position(gap.body as u64);
             let coded = context
                 .compress2(&mut tail, raw)
                 .map_err(|code| SigmaError::codec("compress a stream", code))?;
             if coded + 5 < raw.len() {
-                let mut length = Vec::with_capacity(5);
-                write_varint(coded as u64, &mut length);
-                out.splice(head_end..body, length);
+                gap.close(out);
                 return Ok(());
             }
             out.truncate(start);
@@ -129,6 +135,8 @@ fn context(parameters: &[CParameter]) -> Result<CCtx<'static>, SigmaError> {
 /// Decodes streams.
 pub(crate) struct StreamDecoder {
     context: DCtx<'static>,
+    /// Buffers of earlier payloads, to be used again.
+    buffers: Vec<Vec<u8>>,
 }
 
 impl fmt::Debug for StreamDecoder {
@@ -148,7 +156,10 @@ impl StreamDecoder {
         context
             .set_parameter(DParameter::Format(FrameFormat::Magicless))
             .map_err(|code| SigmaError::codec("set up a decompressor", code))?;
-        Ok(StreamDecoder { context })
+        Ok(StreamDecoder {
+            context,
+            buffers: Vec::new(),
+        })
     }
 }
 
@@ -175,6 +186,18 @@ impl<'p, 'd> PayloadReader<'p, 'd> {
         }
     }
 
+    /// `count` buffers to decode streams into, with room from earlier use.
+    pub(crate) fn take_buffers(&mut self, count: usize) -> Vec<Vec<u8>> {
+        let mut buffers = std::mem::take(&mut self.decoder.buffers);
+        buffers.resize_with(count.max(buffers.len()), Vec::new);
+        buffers
+    }
+
+    /// Gives buffers back for the next payload.
+    pub(crate) fn give_buffers(&mut self, buffers: Vec<Vec<u8>>) {
+        self.decoder.buffers = buffers;
+    }
+
     /// The next stream: borrowed where it is stored, else decoded into `scratch`.
     pub(crate) fn stream<'s>(&mut self, scratch: &'s mut Vec<u8>) -> Result<&'s [u8], SigmaError>
     where
@@ -195,12 +218,8 @@ impl<'p, 'd> PayloadReader<'p, 'd> {
         let frame = self.cursor.take(coded, "coded stream")?;
         scratch.clear();
         reserve(scratch, bytes)?;
-        // The buffer may be longer from earlier use: hold zstd to what is stated.
-        scratch.resize(bytes, 0);
-        let written = self
-            .decoder
-            .context
-            .decompress(scratch.as_mut_slice(), frame);
+        // The buffer may have more room from earlier use: the length is checked afterwards.
+        let written = self.decoder.context.decompress(scratch, frame);
         if written != Ok(bytes) {
             return Err(SigmaError::Corrupt {
                 what: "stream",

@@ -63,14 +63,18 @@ impl Hasher for AsIs {
 
 type ByHash<T> = HashMap<u64, T, BuildHasherDefault<AsIs>>;
 
-/// Templates and columns as they grow.
+/// Templates and columns as they grow. The segments follow each other without gaps.
 #[derive(Debug)]
 pub(super) struct Builder<'c> {
     pub(super) content: &'c [u8],
     hole: u8,
-    /// Template of the segment that is open.
-    skeleton: Vec<u8>,
-    values: Vec<(Span, Context)>,
+    /// Where the open segment begins, and where its last value ends.
+    segment: usize,
+    literal: usize,
+    /// Hash of its literals so far.
+    key: u64,
+    values: Vec<Span>,
+    contexts: Vec<Context>,
     by_text: ByHash<u32>,
     /// Text of all templates, and where each ends.
     pub(super) texts: Vec<u8>,
@@ -90,8 +94,11 @@ impl<'c> Builder<'c> {
         Builder {
             content,
             hole,
-            skeleton: Vec::new(),
+            segment: 0,
+            literal: 0,
+            key: 0,
             values: Vec::new(),
+            contexts: Vec::new(),
             by_text: ByHash::default(),
             texts: Vec::new(),
             text_ends: Vec::new(),
@@ -103,49 +110,43 @@ impl<'c> Builder<'c> {
         }
     }
 
-    /// The open segment goes on with this part of the content as literal text.
-    pub(super) fn literal(&mut self, start: usize, end: usize) {
-        self.skeleton
-            .extend_from_slice(self.content.get(start..end).unwrap_or_default());
-    }
-
-    /// The open segment goes on with this part of the content as a value.
+    /// This part of the content is a value of the open segment; what is between values is literal.
+    #[inline]
     pub(super) fn value(&mut self, start: usize, end: usize, context: Context) {
-        self.skeleton.push(self.hole);
-        self.values.push((Span::new(start, end), context));
+        self.key = hash_on(self.key, self.content, self.literal, start);
+        self.values.push(Span::new(start, end));
+        self.contexts.push(context);
+        self.literal = end;
     }
 
-    /// Ends the open segment. False if there are too many templates, columns or holes.
+    /// Ends the open segment at `end`. False if there are too many templates, columns or holes.
     #[must_use]
-    pub(super) fn close(&mut self) -> bool {
-        let Some(template) = self.find() else {
+    pub(super) fn close(&mut self, end: usize) -> bool {
+        let key = hash_on(self.key, self.content, self.literal, end);
+        let Some(template) = self.find(key, end) else {
             return false;
         };
         self.segments.push(template);
         let index = template as usize;
-        let end = self.hole_ends.get(index).copied().unwrap_or(0);
-        let holes = self.holes.get(end - self.values.len()..end);
-        for (&(span, _), &column) in self.values.iter().zip(holes.unwrap_or_default()) {
+        let holes_end = self.hole_ends.get(index).copied().unwrap_or(0);
+        let holes = self.holes.get(holes_end - self.values.len()..holes_end);
+        for (&span, &column) in self.values.iter().zip(holes.unwrap_or_default()) {
             if let Some(column) = self.columns.get_mut(column as usize) {
                 column.push(span);
             }
         }
-        self.skeleton.clear();
         self.values.clear();
+        self.contexts.clear();
+        self.key = 0;
+        self.segment = end;
+        self.literal = end;
         true
     }
 
     /// Number of the template of the open segment, made if new.
-    fn find(&mut self) -> Option<u32> {
-        let mut key = xxh3_64(&self.skeleton);
+    fn find(&mut self, mut key: u64, end: usize) -> Option<u32> {
         while let Some(&template) = self.by_text.get(&key) {
-            let index = template as usize;
-            let start = index
-                .checked_sub(1)
-                .and_then(|before| self.text_ends.get(before));
-            let end = self.text_ends.get(index).copied().unwrap_or(0);
-            let text = self.texts.get(start.copied().unwrap_or(0)..end);
-            if text == Some(self.skeleton.as_slice()) {
+            if self.is_template(template as usize, end) {
                 return Some(template);
             }
             key = key.wrapping_add(1);
@@ -155,24 +156,59 @@ impl<'c> Builder<'c> {
             return None;
         }
         self.by_text.insert(key, template);
-        self.texts.extend_from_slice(&self.skeleton);
+        let text = self.texts.len();
+        let mut from = self.segment;
+        for value in &self.values {
+            let literal = self.content.get(from..value.start as usize);
+            self.texts.extend_from_slice(literal.unwrap_or_default());
+            self.texts.push(self.hole);
+            from = value.end as usize;
+        }
+        let literal = self.content.get(from..end).unwrap_or_default();
+        self.texts.extend_from_slice(literal);
         self.text_ends.push(self.texts.len());
-        self.add_holes();
+        self.add_holes(text);
         self.hole_ends.push(self.holes.len());
         (self.columns.len() <= COLUMNS_MAX && self.holes.len() <= HOLES_MAX).then_some(template)
     }
 
-    /// Finds the columns of the holes of the open segment's new template.
-    fn add_holes(&mut self) {
-        let mut values = self.values.iter();
+    /// Whether the open segment, ending at `end`, has this template.
+    fn is_template(&self, index: usize, end: usize) -> bool {
+        let before = |ends: &[usize]| {
+            index
+                .checked_sub(1)
+                .and_then(|before| ends.get(before).copied())
+        };
+        let start = before(&self.text_ends).unwrap_or(0);
+        let text_end = self.text_ends.get(index).copied().unwrap_or(0);
+        let mut text = self.texts.get(start..text_end).unwrap_or_default();
+        let mut from = self.segment;
+        for value in &self.values {
+            let literal = self
+                .content
+                .get(from..value.start as usize)
+                .unwrap_or_default();
+            match text.strip_prefix(literal) {
+                Some([hole, rest @ ..]) if *hole == self.hole => text = rest,
+                _ => return false,
+            }
+            from = value.end as usize;
+        }
+        self.content.get(from..end) == Some(text)
+    }
+
+    /// Finds the columns of the holes of the open segment's new template, whose text begins at `text`.
+    fn add_holes(&mut self, text: usize) {
+        let mut contexts = self.contexts.iter();
         let hole = self.hole;
+        let text = self.texts.get(text..).unwrap_or_default();
         let at_hole = |(_, byte): &(usize, &u8)| **byte == hole;
-        for (position, _) in self.skeleton.iter().enumerate().filter(at_hole) {
-            let key = match values.next() {
-                Some((_, Context::Known(key))) => xxh3_64(&key.to_le_bytes()),
+        for (position, _) in text.iter().enumerate().filter(at_hole) {
+            let key = match contexts.next() {
+                Some(Context::Known(key)) => xxh3_64(&key.to_le_bytes()),
                 _ => {
                     let from = position.saturating_sub(CONTEXT_BYTES);
-                    xxh3_64(self.skeleton.get(from..position).unwrap_or_default())
+                    xxh3_64(text.get(from..position).unwrap_or_default())
                 }
             };
             let columns = &mut self.columns;
@@ -183,4 +219,45 @@ impl<'c> Builder<'c> {
             self.holes.push(column);
         }
     }
+}
+
+/// Hash of `content[start..end]` behind what was hashed to `key`. Speed matters here, and little else:
+/// what is found by it is compared.
+#[inline]
+fn hash_on(mut key: u64, content: &[u8], start: usize, end: usize) -> u64 {
+    const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
+    let mut position = start;
+    while position + 8 < end {
+        key = fold(key, word_at(content, position, 8), MIX);
+        position += 8;
+    }
+    let left = end.saturating_sub(position);
+    fold(
+        key,
+        word_at(content, position, left),
+        MIX ^ (end - start) as u64,
+    )
+}
+
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "halves of the product")]
+fn fold(key: u64, word: u64, factor: u64) -> u64 {
+    let product = u128::from(key ^ word ^ 0xD6E8_FEB8_6659_FD93) * u128::from(factor);
+    product as u64 ^ (product >> 64) as u64
+}
+
+/// `length` (0..=8) bytes as a number; those behind do not count. One load where eight bytes are there.
+#[inline]
+fn word_at(content: &[u8], position: usize, length: usize) -> u64 {
+    let rest = content.get(position..).unwrap_or_default();
+    let Some(&eight) = rest.first_chunk() else {
+        let mut eight = [0; 8];
+        for (place, &byte) in eight.iter_mut().zip(rest).take(length) {
+            *place = byte;
+        }
+        return u64::from_le_bytes(eight);
+    };
+    // Shifted in two steps: no bytes are a shift by all 64 bits.
+    let mask = !(u64::MAX << (4 * length) << (4 * length));
+    u64::from_le_bytes(eight) & mask
 }

@@ -1,48 +1,84 @@
 //! Cuts tables: a segment is a line, values are its fields.
 
 use super::build::{Builder, Context};
+use super::marks::Marks;
 
 /// Cuts the content at `separator`. False if it does not suit.
 #[must_use]
 pub(super) fn cut(builder: &mut Builder<'_>, separator: u8) -> bool {
     let content = builder.content;
-    let mut start = 0;
-    for line in content.split_inclusive(|&byte| byte == b'\n') {
-        cut_line(builder, line, start, separator);
-        if !builder.close() {
-            return false;
-        }
-        start += line.len();
+    let [stops]: [Marks; 1] = Marks::of(content, |byte| {
+        u8::from(byte == separator || byte == b'\n' || byte == b'"')
+    });
+    let mut line = Line::default();
+    let mut closed = head_bytes(content, separator);
+    if closed > 0 && !builder.close(closed) {
+        return false;
     }
-    true
+    line.field = closed;
+    let mut position = closed;
+    loop {
+        position = stops.next(position);
+        match content.get(position) {
+            Some(b'"') => line.quoted ^= true,
+            Some(b'\n') => {
+                let carriage_return = position
+                    .checked_sub(1)
+                    .filter(|&before| content.get(before) == Some(&b'\r'));
+                line.field(builder, carriage_return.unwrap_or(position));
+                closed = position + 1;
+                if !builder.close(closed) {
+                    return false;
+                }
+                line = Line::default();
+                line.field = closed;
+            }
+            Some(_) => {
+                if !line.quoted {
+                    line.field(builder, position);
+                    line.field = position + 1;
+                }
+            }
+            None => break,
+        }
+        position += 1;
+    }
+    if closed == content.len() {
+        return true;
+    }
+    line.field(builder, content.len());
+    builder.close(content.len())
 }
 
-fn cut_line(builder: &mut Builder<'_>, line: &[u8], offset: usize, separator: u8) {
-    let ends = line
-        .iter()
-        .rev()
-        .take_while(|&&byte| matches!(byte, b'\r' | b'\n'))
-        .count();
-    let body = line.len() - ends;
-    let mut field_start = 0;
-    let mut quoted = false;
-    let mut index = 0;
-    for (position, &byte) in line.iter().enumerate().take(body) {
-        quoted ^= byte == b'"';
-        if byte == separator && !quoted {
-            field(builder, offset, field_start, position, index);
-            builder.literal(offset + position, offset + position + 1);
-            field_start = position + 1;
-            index += 1;
-        }
+/// Bytes of the first line if none of its fields is a number: names, which are literal text, so that
+/// the columns below them stay ones of numbers.
+fn head_bytes(content: &[u8], separator: u8) -> usize {
+    let Some(end) = content.iter().position(|&byte| byte == b'\n') else {
+        return 0;
+    };
+    let line = content.get(..end).unwrap_or_default().trim_ascii_end();
+    let is_number = |field: &[u8]| !field.is_empty() && field.iter().all(u8::is_ascii_digit);
+    if line.split(|&byte| byte == separator).any(is_number) {
+        return 0;
     }
-    field(builder, offset, field_start, body, index);
-    builder.literal(offset + body, offset + line.len());
+    end + 1
 }
 
-/// One field; an empty one is no value, so that the column stays one of numbers.
-fn field(builder: &mut Builder<'_>, offset: usize, start: usize, end: usize, index: u64) {
-    if start < end {
-        builder.value(offset + start, offset + end, Context::Known(index));
+/// Where in a line the cutter is.
+#[derive(Debug, Default)]
+struct Line {
+    /// Start of the open field, and its index.
+    field: usize,
+    index: u64,
+    quoted: bool,
+}
+
+impl Line {
+    /// Ends a field; an empty one is no value, so that the column stays one of numbers.
+    fn field(&mut self, builder: &mut Builder<'_>, end: usize) {
+        if self.field < end {
+            builder.value(self.field, end, Context::Known(self.index));
+        }
+        self.index += 1;
     }
 }

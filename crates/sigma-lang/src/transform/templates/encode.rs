@@ -1,7 +1,7 @@
 //! Content to templates and columns.
 
-use super::build::Builder;
-use super::column::numbers;
+use super::build::{Builder, Span};
+use super::column::{is_numbers, numbers};
 use super::{csv, json, log};
 use crate::error::SigmaError;
 use crate::frame::write_varint;
@@ -18,6 +18,30 @@ pub(crate) enum Cut {
     Json,
 }
 
+impl Cut {
+    #[must_use]
+    fn apply(self, builder: &mut Builder<'_>) -> bool {
+        match self {
+            Cut::Log => log::cut(builder),
+            Cut::Table { separator } => csv::cut(builder, separator),
+            Cut::Json => json::cut(builder),
+        }
+    }
+}
+
+/// Share of the sample's bytes that are values in text columns.
+#[expect(clippy::cast_precision_loss, reason = "lengths below 2^52")]
+pub(crate) fn value_share(cut: Cut, sample: &[u8]) -> f64 {
+    let mut builder = Builder::new(sample, 0);
+    if !cut.apply(&mut builder) {
+        return 1.0;
+    }
+    let is_text = |column: &&Vec<Span>| !is_numbers(column, sample);
+    let columns = builder.columns.iter().filter(is_text);
+    let bytes: usize = columns.flatten().map(|value| value.of(sample).len()).sum();
+    bytes as f64 / sample.len().max(1) as f64
+}
+
 /// Appends the payload. False, and nothing of use appended, if the content does not suit.
 pub(crate) fn encode(
     cut: Cut,
@@ -29,22 +53,18 @@ pub(crate) fn encode(
         return Ok(false);
     };
     let mut builder = Builder::new(content, hole);
-    let suits = match cut {
-        Cut::Log => log::cut(&mut builder),
-        Cut::Table { separator } => csv::cut(&mut builder, separator),
-        Cut::Json => json::cut(&mut builder),
-    };
-    if !suits {
+    if !cut.apply(&mut builder) {
         return Ok(false);
     }
     out.extend_from_slice(&[hole, end]);
     write_varint(builder.segments.len() as u64, out);
     write_varint(builder.text_ends.len() as u64, out);
     write_varint(builder.columns.len() as u64, out);
-    // Values of logs and tables are short: more search costs time and hardly finds more.
+    // Values of logs are short: more search costs time and hardly finds more.
     let effort = match cut {
-        Cut::Log | Cut::Table { .. } => Effort::Quick,
-        Cut::Json => Effort::Matches,
+        Cut::Table { .. } => Effort::Matches,
+        Cut::Json if !streams.fast => Effort::Matches,
+        Cut::Log | Cut::Json => Effort::Quick,
     };
     let mut sink = Sink {
         streams,
@@ -126,8 +146,9 @@ fn write_columns(
     let content = builder.content;
     let (mut heads, mut text, mut short) = (Vec::new(), Vec::new(), Vec::new());
     let mut long = Vec::new();
+    let mut values = Vec::new();
     for column in &builder.columns {
-        match numbers(column, content) {
+        match numbers(column, content, &mut values) {
             Some(numbers) => {
                 heads.extend_from_slice(&numbers.head);
                 if numbers.alone {

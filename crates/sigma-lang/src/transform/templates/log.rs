@@ -1,114 +1,73 @@
 //! Cuts logs: a segment is a line, values are the words with digits in them.
 
 use super::build::{Builder, Context};
+use super::marks::Marks;
 
-const LETTER: u8 = 1;
-const DIGIT: u8 = 2;
+/// Kinds of bytes, as bits of a class.
+const DIGIT: u8 = 1;
+/// Digit, letter or joiner: part of a word.
+const WORD: u8 = 2;
 /// Holds a word together between letters and digits.
 const JOINER: u8 = 4;
+const LETTER: u8 = 8;
+const LINE_FEED: u8 = 16;
 
-/// What each byte is to a word; 0 ends it.
-const CLASS: [u8; 256] = {
-    let mut class = [0; 256];
-    let mut byte = 0u8;
-    #[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
-    loop {
-        class[byte as usize] = match byte {
-            b'0'..=b'9' => DIGIT,
-            b'a'..=b'z' | b'A'..=b'Z' | 0x80.. => LETTER,
-            b'.' | b'-' | b'_' | b':' | b'/' => JOINER,
-            _ => 0,
-        };
-        if byte == u8::MAX {
-            break class;
-        }
-        byte += 1;
-    }
-};
-
-#[expect(clippy::indexing_slicing, reason = "every byte has a class")]
+/// What a byte is to a word. Without branches, so that it is computed for many bytes at once.
+#[inline]
 fn class(byte: u8) -> u8 {
-    CLASS[usize::from(byte)]
+    let digit = byte.wrapping_sub(b'0') < 10;
+    let letter = (byte | 0x20).wrapping_sub(b'a') < 26 || byte >= 0x80;
+    let joiner = byte == b'.' || byte == b'-' || byte == b'_' || byte == b':' || byte == b'/';
+    let flag = |is: bool, bit: u8| if is { bit } else { 0 };
+    flag(digit, DIGIT | WORD)
+        | flag(letter, LETTER | WORD)
+        | flag(joiner, JOINER | WORD)
+        | flag(byte == b'\n', LINE_FEED)
 }
 
 /// Cuts the content. False if it does not suit.
 #[must_use]
 pub(super) fn cut(builder: &mut Builder<'_>) -> bool {
     let content = builder.content;
+    let maps: [Marks; 5] = Marks::of(content, class);
+    let [digits, words, joiners, letters, feeds] = &maps;
+    let mut line_end = feeds.next(0).saturating_add(1).min(content.len());
+    let mut digit = digits.next(0);
     let mut start = 0;
-    for line in content.split_inclusive(|&byte| byte == b'\n') {
-        let end = start + line.len();
-        cut_line(builder, line, start);
-        if !builder.close() {
+    while start < content.len() {
+        while digit < line_end {
+            let word = words.run_start(digit);
+            let word_end = words.next_free(digit);
+            let first = joiners.next_free(word);
+            let end = joiners.run_start(word_end);
+            if letters.next(first) < end {
+                builder.value(first, end, Context::Text);
+            } else {
+                cut_numbers(builder, digits, first, end);
+            }
+            digit = digits.next(word_end);
+        }
+        if !builder.close(line_end) {
             return false;
         }
-        start = end;
+        start = line_end;
+        line_end = feeds.next(start).saturating_add(1).min(content.len());
     }
     true
 }
 
-fn cut_line(builder: &mut Builder<'_>, line: &[u8], offset: usize) {
-    // Literal text from here on is not yet given to the builder.
-    let mut literal = 0;
-    let mut position = 0;
-    while let Some(rest) = line.get(position..) {
-        // To the next word.
-        let Some(skip) = rest.iter().position(|&byte| class(byte) != 0) else {
-            break;
-        };
-        let start = position + skip;
-        let mut kinds = 0;
-        let mut end = start;
-        for &byte in rest.get(skip..).unwrap_or_default() {
-            let kind = class(byte);
-            if kind == 0 {
-                break;
-            }
-            kinds |= kind;
-            end += 1;
-        }
-        position = end;
-        if kinds & DIGIT == 0 {
-            continue;
-        }
-        let word = line.get(start..end).unwrap_or_default();
-        let lead = word
-            .iter()
-            .take_while(|&&byte| class(byte) == JOINER)
-            .count();
-        let trail = word
-            .iter()
-            .rev()
-            .take_while(|&&byte| class(byte) == JOINER)
-            .count();
-        let (start, end) = (start + lead, end - trail);
-        builder.literal(offset + literal, offset + start);
-        let word = line.get(start..end).unwrap_or_default();
-        if kinds & LETTER != 0 {
-            builder.value(offset + start, offset + end, Context::Text);
-        } else {
-            cut_numbers(builder, word, offset + start);
-        }
-        literal = end;
-    }
-    builder.literal(offset + literal, offset + line.len());
-}
-
 /// Cuts a word of digits and joiners: an address is one value, any other run of digits one each.
-fn cut_numbers(builder: &mut Builder<'_>, word: &[u8], offset: usize) {
-    let mut position = address(word);
-    if position > 0 {
-        builder.value(offset, offset + position, Context::Text);
+fn cut_numbers(builder: &mut Builder<'_>, digits: &Marks, start: usize, end: usize) {
+    let word = builder.content.get(start..end).unwrap_or_default();
+    let mut position = start + address(word);
+    if position > start {
+        builder.value(start, position, Context::Text);
+        position = digits.next(position);
     }
-    while position < word.len() {
-        let rest = word.get(position..).unwrap_or_default();
-        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        if digits > 0 {
-            builder.value(offset + position, offset + position + digits, Context::Text);
-        } else {
-            builder.literal(offset + position, offset + position + 1);
-        }
-        position += digits.max(1);
+    while position < end {
+        let number_end = digits.next_free(position);
+        builder.value(position, number_end, Context::Text);
+        position = digits.next(number_end);
     }
 }
 

@@ -12,9 +12,10 @@ mod decode;
 mod encode;
 mod json;
 mod log;
+mod marks;
 
 pub(crate) use decode::decode;
-pub(crate) use encode::{Cut, encode};
+pub(crate) use encode::{Cut, encode, value_share};
 
 /// Most templates in one frame: their numbers take at most two bytes.
 const TEMPLATES_MAX: usize = 1 << 16;

@@ -1,0 +1,136 @@
+//! Bit maps of the content: one bit per byte and kind of byte, to go from mark to mark by whole words
+//! instead of byte by byte.
+
+/// Bits of the class of a byte, see [`Marks::of`].
+pub(super) type Class = u8;
+
+/// Bytes per word of a map.
+const WORD: usize = 64;
+
+/// One bit per byte of the content. Beyond the content all bits are 0.
+#[derive(Debug)]
+pub(super) struct Marks(Vec<u64>);
+
+impl Marks {
+    /// Maps of `N` kinds: bit *k* of the class that `class` gives a byte is that of map *k*.
+    pub(super) fn of<const N: usize>(content: &[u8], class: impl Fn(u8) -> Class) -> [Marks; N] {
+        let words = content.len().div_ceil(WORD);
+        let mut maps: [Vec<u64>; N] = std::array::from_fn(|_| Vec::with_capacity(words));
+        let mut classes = [0u8; WORD];
+        let (blocks, rest) = content.as_chunks::<WORD>();
+        for block in blocks {
+            for (place, &byte) in classes.iter_mut().zip(block) {
+                *place = class(byte);
+            }
+            push_words(&classes, &mut maps);
+        }
+        if !rest.is_empty() {
+            classes = [0; WORD];
+            for (place, &byte) in classes.iter_mut().zip(rest) {
+                *place = class(byte);
+            }
+            push_words(&classes, &mut maps);
+        }
+        maps.map(Marks)
+    }
+
+    fn word(&self, index: usize) -> u64 {
+        self.0.get(index).copied().unwrap_or(0)
+    }
+
+    /// The first marked byte at or behind `from`; the end of the map if there is none.
+    pub(super) fn next(&self, from: usize) -> usize {
+        let mut index = from / WORD;
+        let mut word = self.word(index) >> (from % WORD) << (from % WORD);
+        while word == 0 {
+            index += 1;
+            if index >= self.0.len() {
+                return self.0.len() * WORD;
+            }
+            word = self.word(index);
+        }
+        index * WORD + word.trailing_zeros() as usize
+    }
+
+    /// The first byte at or behind `from` that is not marked.
+    pub(super) fn next_free(&self, from: usize) -> usize {
+        let mut index = from / WORD;
+        let mut word = !self.word(index) >> (from % WORD) << (from % WORD);
+        while word == 0 {
+            index += 1;
+            word = !self.word(index);
+        }
+        index * WORD + word.trailing_zeros() as usize
+    }
+
+    /// Where the marked bytes right in front of `end` begin.
+    pub(super) fn run_start(&self, end: usize) -> usize {
+        let Some(last) = end.checked_sub(1) else {
+            return 0;
+        };
+        let mut index = last / WORD;
+        let mut word = !self.word(index) << (WORD - 1 - last % WORD);
+        let mut at = last;
+        while word == 0 {
+            let Some(before) = index.checked_sub(1) else {
+                return 0;
+            };
+            index = before;
+            at = index * WORD + WORD - 1;
+            word = !self.word(index);
+        }
+        at + 1 - word.leading_zeros() as usize
+    }
+}
+
+/// Appends the bits of 64 classes to each map.
+fn push_words<const N: usize>(classes: &[u8; WORD], maps: &mut [Vec<u64>; N]) {
+    const LOW_BITS: u64 = 0x0101_0101_0101_0101;
+    // Times this, bit 0 of byte i goes to bit 56 + i.
+    const GATHER: u64 = 0x0102_0408_1020_4080;
+    let (eights, _) = classes.as_chunks::<8>();
+    for (kind, map) in maps.iter_mut().enumerate() {
+        let mut word = 0u64;
+        for eight in eights.iter().rev() {
+            let bits = u64::from_le_bytes(*eight) >> kind & LOW_BITS;
+            word = word << 8 | bits.wrapping_mul(GATHER) >> 56;
+        }
+        map.push(word);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_those_of_a_plain_search() {
+        for length in [0usize, 1, 63, 64, 65, 130, 200, 449] {
+            // Runs of many lengths of a, b and others.
+            let content: Vec<u8> = (0..length)
+                .map(|n| b"abx"[(n * n / 29 + n / 70) % 3])
+                .collect();
+            let [a, either]: [Marks; 2] = Marks::of(&content, |byte| {
+                u8::from(byte == b'a') | u8::from(byte != b'x') << 1
+            });
+            let end = length.div_ceil(WORD) * WORD;
+            for (map, is) in [(a, "a"), (either, "ab")] {
+                let marked = |at: usize| content.get(at).is_some_and(|&b| is.contains(b as char));
+                for from in 0..=length {
+                    assert_eq!(
+                        map.next(from),
+                        (from..end)
+                            .find(|&at| marked(at))
+                            .unwrap_or(end.max(from / WORD * WORD))
+                    );
+                    assert_eq!(
+                        map.next_free(from),
+                        (from..).find(|&at| !marked(at)).unwrap()
+                    );
+                    let run = (0..from).rev().take_while(|&at| marked(at)).count();
+                    assert_eq!(map.run_start(from), from - run);
+                }
+            }
+        }
+    }
+}
