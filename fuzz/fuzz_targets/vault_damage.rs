@@ -11,7 +11,7 @@ use sigma_vault::{Durability, Options, Rsu, Vault};
 const KEYS: u8 = 12;
 
 fn options() -> Options {
-    Options::new().segment_bytes(4096)
+    Options::new().segment_bytes(4096).check_at_open(true)
 }
 
 fn value(key: u8) -> Vec<u8> {
@@ -30,7 +30,9 @@ static SOUND: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(|| {
     let rsu = Rsu::new((0..50).collect()).kv(vec![3; 100]);
     vault.put_rsu(b"unit", &rsu, Durability::Synced).expect("room");
     vault.close().expect("sound");
-    let names = storage.list().expect("memory");
+    let mut names = storage.list().expect("memory");
+    // A copy of what the others say: its damage costs nothing and is not reported.
+    names.retain(|name| name != "INDEX");
     names.into_iter().map(|name| (name.clone(), storage.contents(&name).expect("listed"))).collect()
 });
 

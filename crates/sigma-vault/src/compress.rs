@@ -1,15 +1,17 @@
 //! The edge to sigma-lang: how values are packed into records.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::sync::Mutex;
 
 use sigma_lang::{Compressor, Config, Decompressor, Level, Limits};
 
 use crate::error::VaultError;
+use crate::log::record::Form;
 use crate::options::{Compression, Options};
 use crate::vault::held;
 
-/// Idle compressors or decompressors kept for reuse; more than threads that pack at once is waste.
+/// Idle compressors kept for reuse; more than threads that pack at once is waste.
 const IDLE_MAX: usize = 16;
 /// Decompressors are made for outputs up to a power of two, this at least.
 const OUTPUT_CLASS_BYTES_MIN: u32 = 64 << 10;
@@ -17,40 +19,52 @@ const OUTPUT_CLASS_BYTES_MIN: u32 = 64 << 10;
 /// Packs and unpacks values; shared by all threads.
 #[derive(Debug)]
 pub(crate) struct Codec {
-    /// `None`: values are stored as they are.
+    lz4: bool,
+    /// `None`: sigma-lang is not asked.
     config: Option<Config>,
     compress_bytes_min: usize,
     compressors: Mutex<Vec<Compressor>>,
-    decompressors: Mutex<Vec<(u32, Decompressor)>>,
 }
 
 impl Codec {
     pub(crate) fn new(options: &Options) -> Self {
         let (compression, compress_bytes_min) = options.compression_setting();
         let level = match compression {
-            Compression::None => None,
+            Compression::None | Compression::Lz4 => None,
             Compression::Fast => Some(Level::Fast),
             Compression::Balanced => Some(Level::Balanced),
             Compression::High => Some(Level::High),
             Compression::Smallest => Some(Level::Smallest),
         };
         Self {
+            lz4: compression == Compression::Lz4,
             // The record's own checksum covers the packed bytes.
             config: level.map(|level| Config::new().level(level).record_checksum(false)),
             compress_bytes_min,
             compressors: Mutex::new(Vec::new()),
-            decompressors: Mutex::new(Vec::new()),
         }
     }
 
-    /// The bytes to store for `value`, and whether they are compressed.
-    pub(crate) fn pack<'a>(&self, value: &'a [u8]) -> Result<(Cow<'a, [u8]>, bool), VaultError> {
-        let Some(config) = &self.config else {
-            return Ok((Cow::Borrowed(value), false));
-        };
+    /// The bytes to store for `value`, and their form.
+    pub(crate) fn pack<'a>(&self, value: &'a [u8]) -> Result<(Cow<'a, [u8]>, Form), VaultError> {
+        let plain = (Cow::Borrowed(value), Form::Plain);
         if value.len() < self.compress_bytes_min.max(1) {
-            return Ok((Cow::Borrowed(value), false));
+            return Ok(plain);
         }
+        let (packed, form) = match &self.config {
+            Some(config) => (self.pack_sigma_lang(config, value)?, Form::SigmaLang),
+            None if self.lz4 => (lz4_flex::block::compress(value), Form::Lz4),
+            None => return Ok(plain),
+        };
+        // Less than an eighth saved is not worth the work at every read.
+        if packed.len() <= value.len() - value.len() / 8 {
+            Ok((Cow::Owned(packed), form))
+        } else {
+            Ok(plain)
+        }
+    }
+
+    fn pack_sigma_lang(&self, config: &Config, value: &[u8]) -> Result<Vec<u8>, VaultError> {
         let wrap = |source| VaultError::Codec {
             operation: "compress",
             bytes: value.len(),
@@ -69,53 +83,96 @@ impl Codec {
         if idle.len() < IDLE_MAX {
             idle.push(compressor);
         }
-        if packed.len() < value.len() {
-            Ok((Cow::Owned(packed), true))
-        } else {
-            Ok((Cow::Borrowed(value), false))
-        }
+        Ok(packed)
     }
+}
 
-    /// The value that `stored` was packed from; its recorded length bounds what is allocated (to
-    /// the next power of two) and must be met exactly.
-    pub(crate) fn unpack(&self, stored: &[u8], raw_bytes: u32) -> Result<Vec<u8>, VaultError> {
-        let class = raw_bytes
-            .max(OUTPUT_CLASS_BYTES_MIN)
-            .checked_next_power_of_two();
-        let class = class.unwrap_or(u32::MAX);
-        let mut decompressor = self.decompressor(class);
-        let mut value = Vec::new();
-        let result = decompressor.decompress_record_into(stored, &mut value);
-        let mut idle = held(&self.decompressors);
-        if idle.len() < IDLE_MAX {
-            idle.push((class, decompressor));
+/// Appends the value that `stored` was packed from to `value`, which is empty; the recorded length
+/// bounds what is allocated (to the next power of two) and must be met exactly.
+pub(crate) fn unpack_into(
+    form: Form,
+    stored: &[u8],
+    raw_bytes: u32,
+    value: &mut Vec<u8>,
+) -> Result<(), VaultError> {
+    match form {
+        Form::Plain => {
+            value.extend_from_slice(stored);
+            Ok(())
         }
-        drop(idle);
-        let wrap = |source| VaultError::Codec {
-            operation: "decompress",
-            bytes: stored.len(),
-            source,
-        };
-        result.map_err(|source| wrap(Box::new(source)))?;
-        if value.len() as u64 != u64::from(raw_bytes) {
-            return Err(wrap("length differs from the recorded one".into()));
-        }
-        Ok(value)
+        Form::SigmaLang => unpack_sigma_lang(stored, raw_bytes, value),
+        Form::Lz4 => unpack_lz4(stored, raw_bytes, value),
     }
+}
 
-    fn decompressor(&self, class: u32) -> Decompressor {
-        let mut idle = held(&self.decompressors);
-        if let Some(position) = idle.iter().position(|(known, _)| *known == class) {
-            return idle.swap_remove(position).1;
-        }
-        let bytes = u64::from(class);
-        Decompressor::new(Limits::new().output_bytes_max(bytes).frame_bytes_max(bytes))
+/// The most that an LZ4 block grows by: a length byte of 255 stands for 255 bytes.
+const LZ4_EXPANSION_MAX: usize = 255;
+
+fn unpack_lz4(stored: &[u8], raw_bytes: u32, value: &mut Vec<u8>) -> Result<(), VaultError> {
+    let wrap = |source| VaultError::Codec {
+        operation: "decompress",
+        bytes: stored.len(),
+        source,
+    };
+    let raw = usize::try_from(raw_bytes).unwrap_or(usize::MAX);
+    if raw > stored.len().saturating_mul(LZ4_EXPANSION_MAX) {
+        return Err(wrap("recorded length is more than a block can hold".into()));
     }
+    value.resize(raw, 0);
+    match lz4_flex::block::decompress_into(stored, value) {
+        Ok(count) if count == raw => Ok(()),
+        Ok(_) => Err(wrap("length differs from the recorded one".into())),
+        Err(source) => Err(wrap(Box::new(source))),
+    }
+}
+
+fn unpack_sigma_lang(stored: &[u8], raw_bytes: u32, value: &mut Vec<u8>) -> Result<(), VaultError> {
+    let class = raw_bytes
+        .max(OUTPUT_CLASS_BYTES_MIN)
+        .checked_next_power_of_two();
+    let class = class.unwrap_or(u32::MAX);
+    let result = with_decompressor(class, |decompressor| {
+        decompressor.decompress_record_into(stored, value)
+    });
+    let wrap = |source| VaultError::Codec {
+        operation: "decompress",
+        bytes: stored.len(),
+        source,
+    };
+    result.map_err(|source| wrap(Box::new(source)))?;
+    if value.len() as u64 != u64::from(raw_bytes) {
+        return Err(wrap("length differs from the recorded one".into()));
+    }
+    Ok(())
+}
+
+thread_local! {
+    /// This thread's decompressors by output class; at most one of each power of two.
+    static DECOMPRESSORS: RefCell<Vec<(u32, Decompressor)>> = const { RefCell::new(Vec::new()) };
+}
+
+fn with_decompressor<R>(class: u32, run: impl FnOnce(&mut Decompressor) -> R) -> R {
+    DECOMPRESSORS.with_borrow_mut(|known| {
+        let position = known.iter().position(|(size, _)| *size == class);
+        let position = position.unwrap_or_else(|| {
+            let bytes = u64::from(class);
+            let limits = Limits::new().output_bytes_max(bytes).frame_bytes_max(bytes);
+            known.push((class, Decompressor::new(limits)));
+            known.len() - 1
+        });
+        run(&mut known[position].1)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn unpack(form: Form, stored: &[u8], raw_bytes: u32) -> Result<Vec<u8>, VaultError> {
+        let mut value = Vec::new();
+        unpack_into(form, stored, raw_bytes, &mut value)?;
+        Ok(value)
+    }
 
     #[test]
     fn round_trip_at_every_setting() {
@@ -125,6 +182,7 @@ mod tests {
             .collect();
         for compression in [
             Compression::None,
+            Compression::Lz4,
             Compression::Fast,
             Compression::Balanced,
             Compression::High,
@@ -132,34 +190,38 @@ mod tests {
         ] {
             let codec = Codec::new(&Options::new().compression(compression));
             for value in [&text[..], &noise[..1], &[], &noise[..]] {
-                let (stored, compressed) = codec.pack(value).unwrap();
+                let (stored, form) = codec.pack(value).unwrap();
                 assert!(stored.len() <= value.len());
-                if compressed {
-                    let raw_bytes = u32::try_from(value.len()).unwrap();
-                    assert_eq!(codec.unpack(&stored, raw_bytes).unwrap(), value);
-                    assert!(codec.unpack(&stored, raw_bytes + 1).is_err());
-                } else {
-                    assert_eq!(&*stored, value);
+                let raw_bytes = u32::try_from(value.len()).unwrap();
+                assert_eq!(unpack(form, &stored, raw_bytes).unwrap(), value);
+                if form != Form::Plain {
+                    assert!(unpack(form, &stored, raw_bytes + 1).is_err());
+                    assert!(unpack(form, &stored, raw_bytes - 1).is_err());
+                    assert!(unpack(form, &stored[1..], raw_bytes).is_err());
                 }
             }
-            let (stored, compressed) = codec.pack(&text).unwrap();
-            assert_eq!(compressed, compression != Compression::None);
-            assert!(!compressed || stored.len() * 10 < text.len());
+            let (stored, form) = codec.pack(&text).unwrap();
+            assert_eq!(form == Form::Plain, compression == Compression::None);
+            assert!(form == Form::Plain || stored.len() * 10 < text.len());
         }
     }
 
     #[test]
     fn the_recorded_length_bounds_the_output() {
-        let codec = Codec::new(&Options::new());
-        let zeros = vec![0; 50 << 20];
-        let (stored, _) = codec.pack(&zeros).unwrap();
-        let error = codec.unpack(&stored, 10).unwrap_err();
-        assert!(matches!(
-            error,
-            VaultError::Codec {
-                operation: "decompress",
-                ..
+        for compression in [Compression::Balanced, Compression::Lz4] {
+            let codec = Codec::new(&Options::new().compression(compression));
+            let zeros = vec![0; 50 << 20];
+            let (stored, form) = codec.pack(&zeros).unwrap();
+            for wrong in [10, u32::MAX] {
+                let error = unpack(form, &stored, wrong).unwrap_err();
+                assert!(matches!(
+                    error,
+                    VaultError::Codec {
+                        operation: "decompress",
+                        ..
+                    }
+                ));
             }
-        ));
+        }
     }
 }

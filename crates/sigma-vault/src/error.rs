@@ -1,5 +1,6 @@
 //! The one error type of the crate.
 
+use crate::log::FORMAT_VERSION;
 use std::io;
 use std::path::PathBuf;
 
@@ -122,7 +123,9 @@ pub enum VaultError {
     },
 
     /// A file was written by a later version of this crate.
-    #[error("open {}: {what} {found} is newer than this version reads", file.display())]
+    #[error(
+        "open {}: {what} {found} is none that format version {FORMAT_VERSION} has", file.display()
+    )]
     UnsupportedVersion {
         /// The file.
         file: PathBuf,

@@ -17,7 +17,7 @@
 //! | `rsu` | reusable semantic units and their similarity index |
 //! | [`io`] | the only way to a disk, real or simulated |
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod batch;
 mod codec;
@@ -31,9 +31,11 @@ mod log;
 mod losses;
 mod medium;
 mod open;
+mod open_fast;
 mod options;
 mod read;
 mod rsu;
+mod snapshot;
 mod stats;
 mod vault;
 mod verify;

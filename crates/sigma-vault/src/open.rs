@@ -2,11 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
 
 use crate::compress::Codec;
 use crate::error::VaultError;
-use crate::index::{Change, Entry, FileTable, Index, Word};
+use crate::index::{Change, Entry, FileTable, Index, SNAPSHOT_NAME, SegmentFile, Word};
 use crate::io::{Locked, Storage, StorageFile};
 use crate::log::record::key_hash;
 use crate::log::{
@@ -17,13 +18,14 @@ use crate::log::{
 };
 use crate::losses::{Damage, DamageKind, Losses};
 use crate::medium::Medium;
+use crate::open_fast::Fast;
 use crate::options::Options;
 use crate::rsu::RsuIndex;
 use crate::stats::{Counters, RecoveryReport};
 use crate::vault::Vault;
 
 /// An open file and its length in bytes.
-type FileBytes = (Arc<dyn StorageFile>, u64);
+pub(crate) type FileBytes = (Arc<dyn StorageFile>, u64);
 
 const LOCK_NAME: &str = "LOCK";
 
@@ -39,21 +41,35 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: Options) -> Result<Vault,
         }
         Err(source) => return Err(medium.failed("lock", LOCK_NAME, 0, source)),
     };
-    let mut opening = Opening::new(&medium);
+    let mut opening = Opening::new(&medium, options.segment_bytes_target());
     let manifest = opening.manifest()?;
-    let log = opening.segments(manifest)?;
-    let Opening {
-        files,
-        replay,
-        mut losses,
-        report,
-        ledgers,
-        ..
-    } = opening;
-    let log = log.with_ledgers(ledgers);
-    let files = Arc::new(files);
-    let index = Index::new(log.manifest.vault_id, &files);
-    let unsound = replay.finish(&medium, log.manifest.vault_id, &mut losses, &index)?;
+    let skip = options.checks_at_open() || opening.report.manifest_rebuilt;
+    let fast = if skip { None } else { opening.fast(&manifest)? };
+    let (log, index, files, report, tail, unsound, losses) = match fast {
+        Some(fast) => {
+            let Fast {
+                log,
+                index,
+                files,
+                report,
+                tail,
+            } = fast;
+            let none = (HashSet::new(), Losses::default());
+            (log, index, Arc::new(files), report, tail, none.0, none.1)
+        }
+        None => {
+            let log = opening.segments(manifest)?;
+            let mut losses = opening.losses;
+            let log = log.with_ledgers(opening.ledgers);
+            let files = Arc::new(opening.files);
+            let vault_id = log.manifest.vault_id;
+            let index = Index::new(vault_id, &files);
+            let replay = opening.replay;
+            let unsound = replay.finish(&medium, vault_id, &mut losses, &index)?;
+            let tail = Vec::new();
+            (log, index, files, opening.report, tail, unsound, losses)
+        }
+    };
     let rsu = RsuIndex::new(options.similarity_threshold())?;
     let codec = Codec::new(&options);
     let vault = Vault {
@@ -68,12 +84,14 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: Options) -> Result<Vault,
         codec,
         rsu: RwLock::new(rsu),
         counters: Counters::default(),
+        snapshot_due: AtomicU64::new(options.snapshot_bytes_min()),
         compaction: Mutex::new(HashSet::new()),
         recovery: report,
         options,
         _lock: lock,
         medium,
     };
+    vault.replay(tail);
     vault.rebuild_rsu_index()?;
     Ok(vault)
 }
@@ -84,9 +102,11 @@ fn next_number(marks: &[Mark]) -> u64 {
     numbers.max().unwrap_or(0).saturating_add(1)
 }
 
-struct Opening<'a> {
-    medium: &'a Medium,
-    names: Vec<String>,
+pub(crate) struct Opening<'a> {
+    pub(crate) medium: &'a Medium,
+    /// The size at which segments are sealed.
+    segment_bytes: u64,
+    pub(crate) names: Vec<String>,
     files: FileTable,
     replay: Replay,
     losses: Losses,
@@ -97,9 +117,10 @@ struct Opening<'a> {
 }
 
 impl<'a> Opening<'a> {
-    fn new(medium: &'a Medium) -> Self {
+    fn new(medium: &'a Medium, segment_bytes: u64) -> Self {
         Self {
             medium,
+            segment_bytes,
             names: Vec::new(),
             files: FileTable::default(),
             replay: Replay::default(),
@@ -179,6 +200,11 @@ impl<'a> Opening<'a> {
 
     fn rebuild(&mut self, damaged: bool) -> Result<Manifest, VaultError> {
         let medium = self.medium;
+        // Segment numbers may be given again, so what it tells of them holds no more.
+        if self.names.iter().any(|name| name == SNAPSHOT_NAME) {
+            let removed = medium.storage.remove(SNAPSHOT_NAME);
+            removed.map_err(|source| medium.failed("remove", SNAPSHOT_NAME, 0, source))?;
+        }
         let mut vault_id = None;
         let mut marks = Vec::new();
         let mut used = false;
@@ -306,7 +332,9 @@ impl<'a> Opening<'a> {
                 // So that the segment, should it be lost later, is known to be as young as it is.
                 *rebuilt = recovered.mark;
             }
-            self.take(mark.segment, file, recovered);
+            self.take(mark.segment, recovered);
+            self.files
+                .insert(SegmentFile::sealed(mark.segment, file, bytes));
         }
         let Some((file, bytes)) = self.sound_file(&manifest, *active)? else {
             return self.replace_active(manifest);
@@ -319,7 +347,7 @@ impl<'a> Opening<'a> {
         if !must_roll && (bytes > mark.bytes || mark.bytes > active.bytes) {
             self.settle(&*file, mark, bytes)?;
         }
-        self.take(active.segment, Arc::clone(&file), recovered);
+        self.take(active.segment, recovered);
         if let Some(last) = manifest.marks.last_mut() {
             *last = mark;
         }
@@ -330,17 +358,44 @@ impl<'a> Opening<'a> {
         if !must_roll && (manifest != old || self.report.manifest_rebuilt) {
             self.note(&manifest)?;
         }
-        Ok(Log::new(
-            manifest,
-            file,
-            mark,
-            self.sequence_floor,
-            must_roll,
-        ))
+        let floor = self.sequence_floor;
+        let log = Log::new(manifest, file, mark, floor, must_roll);
+        if must_roll {
+            let file = Arc::clone(&log.file);
+            let sealed = SegmentFile::sealed(log.segment, file, bytes);
+            self.files.insert(sealed);
+        } else {
+            self.insert_active(&log);
+        }
+        Ok(log)
+    }
+
+    fn insert_active(&mut self, log: &Log) {
+        let file = self.shown(log);
+        self.files.insert(file);
+    }
+
+    /// The active segment, for readers.
+    pub(crate) fn shown(&self, log: &Log) -> SegmentFile {
+        let (file, tail) = (Arc::clone(&log.file), Arc::clone(&log.tail));
+        let bytes_max = self.segment_bytes.max(log.end);
+        SegmentFile::active(log.segment, file, bytes_max, tail)
+    }
+
+    /// A segment's file if it is there and its head is sound.
+    pub(crate) fn sound_segment(&self, segment: u64, vault_id: u64) -> Option<FileBytes> {
+        let (file, bytes) = self.open_file(segment).ok()??;
+        let head = read_segment_head(self.medium, segment, &*file).ok()??;
+        (head.vault_id == vault_id).then_some((file, bytes))
     }
 
     /// Cuts a torn tail and makes what is kept durable, so that it can be called so from now on.
-    fn settle(&self, file: &dyn StorageFile, mark: Mark, bytes: u64) -> Result<(), VaultError> {
+    pub(crate) fn settle(
+        &self,
+        file: &dyn StorageFile,
+        mark: Mark,
+        bytes: u64,
+    ) -> Result<(), VaultError> {
         let name = segment_name(mark.segment);
         if bytes > mark.bytes {
             let cut = file.truncate(mark.bytes);
@@ -351,7 +406,7 @@ impl<'a> Opening<'a> {
     }
 
     /// Writes the manifest. On a full disk the old one serves as well: it knows less, not other.
-    fn note(&self, manifest: &Manifest) -> Result<(), VaultError> {
+    pub(crate) fn note(&self, manifest: &Manifest) -> Result<(), VaultError> {
         match manifest.commit(self.medium) {
             Err(VaultError::OutOfSpace { .. }) => Ok(()),
             other => other,
@@ -413,11 +468,12 @@ impl<'a> Opening<'a> {
         manifest.next_segment += 1;
         manifest.marks.push(mark);
         manifest.commit(self.medium)?;
-        self.files.insert(segment, Arc::clone(&file));
-        Ok(Log::new(manifest, file, mark, floor, false))
+        let log = Log::new(manifest, file, mark, floor, false);
+        self.insert_active(&log);
+        Ok(log)
     }
 
-    fn take(&mut self, segment: u64, file: Arc<dyn StorageFile>, recovered: Recovered) {
+    fn take(&mut self, segment: u64, recovered: Recovered) {
         let path = self.medium.path(&segment_name(segment));
         self.sequence_floor = self.sequence_floor.max(recovered.sequence_floor);
         for lost in &recovered.lost {
@@ -463,10 +519,9 @@ impl<'a> Opening<'a> {
             }
             self.replay.add(segment, found);
         }
-        self.files.insert(segment, file);
     }
 
-    fn scan_error(&self, segment: u64, error: ScanError) -> VaultError {
+    pub(crate) fn scan_error(&self, segment: u64, error: ScanError) -> VaultError {
         let name = segment_name(segment);
         match error {
             ScanError::Io(source) => self.medium.failed("read", &name, 0, source),

@@ -16,9 +16,13 @@ pub const BATCH_BYTES_MAX: u64 = 2 << 30;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Durability {
-    /// Returns when the write is visible to readers. It may be lost with the process or the
+    /// Returns when the write is visible to readers; such writes are
+    /// [gathered in memory](Options::write_buffer_bytes) until a write of another durability, a sync or a close. It may be lost with the process or the
     /// machine, never in part and never out of order: what survives is a prefix of the writes.
     Buffered,
+    /// Returns when the write survives the end of the process, as a kill; a power cut may take it,
+    /// never in part and never out of order.
+    Written,
     /// Returns when the write survives a power cut; waiting writers share one sync.
     Grouped,
     /// Returns when the write survives a power cut, after a sync of its own.
@@ -32,6 +36,8 @@ pub enum Durability {
 pub enum Compression {
     /// Values are stored as they are.
     None,
+    /// LZ4 blocks: several times faster to write than the following, and larger.
+    Lz4,
     /// The fastest level that still compresses text well.
     Fast,
     /// The usual trade.
@@ -71,6 +77,9 @@ pub struct Options {
     similarity_threshold_min: f64,
     compaction_slack_percent: u32,
     compaction_bytes_per_s_max: Option<u64>,
+    write_buffer_bytes: usize,
+    index_snapshot_bytes_min: u64,
+    check_at_open: bool,
 }
 
 impl Default for Options {
@@ -85,16 +94,22 @@ impl Options {
     /// The largest [`segment_bytes`](Self::segment_bytes).
     pub const SEGMENT_BYTES_MAX: u64 = 4 << 30;
 
+    /// The largest [`write_buffer_bytes`](Self::write_buffer_bytes).
+    pub const WRITE_BUFFER_BYTES_MAX: usize = 64 << 20;
+
     /// The documented defaults.
     pub fn new() -> Self {
         Self {
             segment_bytes: 64 << 20,
             compression: Compression::Balanced,
-            compress_bytes_min: 64,
+            compress_bytes_min: 256,
             uncertain_reads: UncertainReads::Refuse,
             similarity_threshold_min: 0.5,
             compaction_slack_percent: 25,
             compaction_bytes_per_s_max: None,
+            write_buffer_bytes: 256 << 10,
+            index_snapshot_bytes_min: 16 << 20,
+            check_at_open: false,
         }
     }
 
@@ -114,7 +129,7 @@ impl Options {
         self
     }
 
-    /// Values shorter than this many bytes are stored as they are. Default 64; any value.
+    /// Values shorter than this many bytes are stored as they are. Default 256; any value.
     #[must_use]
     pub fn compress_bytes_min(mut self, bytes: usize) -> Self {
         self.compress_bytes_min = bytes;
@@ -153,9 +168,48 @@ impl Options {
         self
     }
 
+    /// How many bytes of [`Durability::Buffered`] writes are gathered in memory before they go to
+    /// the file together. Default 256 KiB; at most 64 MiB, 0 writes each at once. More makes the
+    /// writes cheaper and their possible loss with the process larger.
+    #[must_use]
+    pub fn write_buffer_bytes(mut self, bytes: usize) -> Self {
+        self.write_buffer_bytes = bytes;
+        self
+    }
+
+    /// How many bytes are written, at least, between two snapshots of the index, which opening
+    /// reads instead of the segments; also at least twice the index's own size. Default 16 MiB;
+    /// any value. The writer that reaches it writes the snapshot (12 to 18 bytes per key).
+    #[must_use]
+    pub fn index_snapshot_bytes_min(mut self, bytes: u64) -> Self {
+        self.index_snapshot_bytes_min = bytes;
+        self
+    }
+
+    /// Whether opening reads every record and reports all damage there is. Default false: opening
+    /// reads the snapshot of the index and what was written since, and damage elsewhere is found
+    /// by the read that meets it and by [`verify`](crate::Vault::verify).
+    #[must_use]
+    pub fn check_at_open(mut self, check: bool) -> Self {
+        self.check_at_open = check;
+        self
+    }
+
     /// See [`segment_bytes`](Self::segment_bytes).
     pub fn segment_bytes_target(&self) -> u64 {
         self.segment_bytes
+    }
+
+    pub(crate) fn checks_at_open(&self) -> bool {
+        self.check_at_open
+    }
+
+    pub(crate) fn snapshot_bytes_min(&self) -> u64 {
+        self.index_snapshot_bytes_min
+    }
+
+    pub(crate) fn write_buffer(&self) -> usize {
+        self.write_buffer_bytes
     }
 
     pub(crate) fn compression_setting(&self) -> (Compression, usize) {
@@ -204,6 +258,13 @@ impl Options {
                 allowed: "1 to 1000 percent are allowed",
             });
         }
+        if self.write_buffer_bytes > Self::WRITE_BUFFER_BYTES_MAX {
+            return Err(VaultError::InvalidArgument {
+                name: "write_buffer_bytes",
+                value: self.write_buffer_bytes.to_string(),
+                allowed: "at most 67108864 bytes are allowed",
+            });
+        }
         if self.compaction_bytes_per_s_max == Some(0) {
             return Err(VaultError::InvalidArgument {
                 name: "compaction_bytes_per_s_max",
@@ -224,7 +285,10 @@ mod tests {
         let options = Options::default();
         assert_eq!(options.segment_bytes, 64 << 20);
         assert_eq!(options.compression, Compression::Balanced);
-        assert_eq!(options.compress_bytes_min, 64);
+        assert_eq!(options.compress_bytes_min, 256);
+        assert_eq!(options.write_buffer_bytes, 256 << 10);
+        assert_eq!(options.index_snapshot_bytes_min, 16 << 20);
+        assert!(!options.check_at_open);
         assert_eq!(options.uncertain_reads, UncertainReads::Refuse);
         assert!((options.similarity_threshold_min - 0.5).abs() < f64::EPSILON);
         options.validate().unwrap();
@@ -241,6 +305,7 @@ mod tests {
             Options::new().compaction_slack_percent(0),
             Options::new().compaction_slack_percent(1001),
             Options::new().compaction_bytes_per_s_max(0),
+            Options::new().write_buffer_bytes((64 << 20) + 1),
         ] {
             assert!(options.validate().is_err());
         }

@@ -4,10 +4,11 @@
 //! that cannot be read counts as the key's own, since hash and place say so: reading the key then
 //! reports the damage, and writing it ends that.
 
+use crate::compress::unpack_into;
 use crate::error::VaultError;
-use crate::index::{Candidate, Entry, Files, Word};
-use crate::io::{StorageFile, read_exact_at};
-use crate::log::record::{self, Header, Parts, Place, RECORD_HEADER_BYTES, key_hash};
+use crate::index::{Candidate, Candidates, Entry, Files, SegmentFile, Word};
+use crate::io::read_exact_at;
+use crate::log::record::{self, Header, Parts, Place, RECORD_HEADER_BYTES, key_hash, low_half};
 use crate::log::{Space, segment_name};
 use crate::vault::{Vault, shared};
 
@@ -23,8 +24,10 @@ impl Vault {
     /// that unknowable.
     pub(crate) fn find(&self, key: &[u8]) -> Result<Option<Entry>, VaultError> {
         let mut failure = None;
-        for candidate in self.index.candidates(self.index.hash(key)) {
-            match self.owner(&candidate, key) {
+        let hash = self.index.hash(key);
+        let candidates = self.index.candidates(hash);
+        for (candidate, file) in candidates.iter().flat_map(Candidates::iter) {
+            match self.owner(candidate.word, file, hash, key) {
                 Owner::Asked(header) => {
                     let offset = candidate.word.offset();
                     let entry = Entry {
@@ -44,22 +47,24 @@ impl Vault {
         self.absent_unless(failure, key).map(|()| None)
     }
 
-    /// The value of a plain key.
-    pub(crate) fn get_plain(&self, key: &[u8]) -> Result<Option<Vec<u8>>, VaultError> {
+    /// Appends the value of a plain key to `value`; false where there is none.
+    pub(crate) fn get_plain(&self, key: &[u8], value: &mut Vec<u8>) -> Result<bool, VaultError> {
         let mut failure = None;
-        for candidate in self.index.candidates(self.index.hash(key)) {
-            match self.value_if_of(&candidate, key) {
-                Ok(Some(value)) => {
-                    self.counters.reads.add(1);
-                    return Ok(Some(value));
+        let hash = self.index.hash(key);
+        let candidates = self.index.candidates(hash);
+        for (candidate, file) in candidates.iter().flat_map(Candidates::iter) {
+            match self.value_if_of(candidate.word, file, hash, key, value) {
+                Ok(true) => {
+                    self.index.counts(hash).hits.add(1);
+                    return Ok(true);
                 }
-                Ok(None) => {}
+                Ok(false) => {}
                 Err(error) => failure = Some(error),
             }
         }
         self.absent_unless(failure, key)?;
-        self.counters.read_misses.add(1);
-        Ok(None)
+        self.index.counts(hash).misses.add(1);
+        Ok(false)
     }
 
     /// An error where a candidate could not be read or a loss may have been this key's.
@@ -74,8 +79,9 @@ impl Vault {
     /// The candidate to replace when `key` is written, with its record's length in bytes.
     pub(crate) fn resolve(&self, hash: u64, key: &[u8]) -> Option<(Candidate, u64)> {
         let mut unknown = None;
-        for candidate in self.index.candidates(hash) {
-            match self.owner(&candidate, key) {
+        let candidates = self.index.candidates(hash);
+        for (candidate, file) in candidates.iter().flat_map(Candidates::iter) {
+            match self.owner(candidate.word, file, hash, key) {
                 Owner::Asked(header) => return Some((candidate, header.record_bytes())),
                 Owner::Another => {}
                 Owner::Unknown(_) => {
@@ -87,15 +93,18 @@ impl Vault {
         unknown
     }
 
-    /// Reads a candidate's header and key.
-    fn owner(&self, candidate: &Candidate, key: &[u8]) -> Owner {
-        let place = self.place(candidate.segment, candidate.word.offset());
+    /// Reads a record's header and key; `hash` is that of `key`.
+    fn owner(&self, word: Word, file: &SegmentFile, hash: u64, key: &[u8]) -> Owner {
+        let place = self.place(file.segment, word.offset());
         let wanted = (RECORD_HEADER_BYTES + key.len()) as u64;
-        let wanted = candidate.word.bytes().map_or(wanted, |all| all.min(wanted));
-        let bytes = match self.bytes_at(&*candidate.file, place, wanted) {
-            Ok(bytes) => bytes,
-            Err(error) => return Owner::Unknown(error),
-        };
+        let wanted = word.bytes().map_or(wanted, |all| all.min(wanted));
+        self.with_bytes(file, place, wanted, |bytes| {
+            self.owner_of(bytes, place, hash, key)
+        })
+        .unwrap_or_else(Owner::Unknown)
+    }
+
+    fn owner_of(&self, bytes: &[u8], place: Place, hash: u64, key: &[u8]) -> Owner {
         let damaged = |reason| Owner::Unknown(self.corrupt(place, reason));
         let Some((head, found)) = bytes.split_first_chunk::<RECORD_HEADER_BYTES>() else {
             return damaged("record is shorter than its header");
@@ -105,7 +114,7 @@ impl Vault {
         };
         if header.space != Space::Plain
             || usize::from(header.key_bytes) != key.len()
-            || header.key_hash != key_hash(self.vault_id, Space::Plain, key)
+            || header.key_hash != low_half(hash)
         {
             return Owner::Another;
         }
@@ -118,21 +127,27 @@ impl Vault {
         damaged("key checksum does not match")
     }
 
-    /// The candidate's value, if it is a record of `key`.
+    /// Appends the value of the record to `value`, if it is one of `key`.
     fn value_if_of(
         &self,
-        candidate: &Candidate,
+        word: Word,
+        file: &SegmentFile,
+        hash: u64,
         key: &[u8],
-    ) -> Result<Option<Vec<u8>>, VaultError> {
-        let place = self.place(candidate.segment, candidate.word.offset());
-        let bytes = self.record_bytes(&*candidate.file, place, candidate.word)?;
-        let parts = self.open_record(&bytes, place)?;
-        if parts.key != key || parts.header.space != Space::Plain {
-            return Ok(None);
-        }
-        let newest = Some(parts.header.sequence);
-        self.admit_newest(Space::Plain, key, newest)?;
-        self.unpack(&parts).map(Some)
+        value: &mut Vec<u8>,
+    ) -> Result<bool, VaultError> {
+        let place = self.place(file.segment, word.offset());
+        self.with_record(file, place, word, |bytes| {
+            let asked = Some((key, low_half(hash)));
+            let parts = record::open_record(bytes, place, asked)
+                .map_err(|reason| self.corrupt(place, reason))?;
+            if parts.key != key || parts.header.space != Space::Plain {
+                return Ok(false);
+            }
+            self.admit_newest(Space::Plain, key, Some(parts.header.sequence))?;
+            Self::unpack(&parts, value)?;
+            Ok(true)
+        })
     }
 
     /// Key and value of a plain record.
@@ -141,14 +156,17 @@ impl Vault {
         files: &Files,
         word: Word,
     ) -> Result<(Vec<u8>, Vec<u8>), VaultError> {
-        let Some((segment, file)) = files.at(word.slot()) else {
+        let Some(file) = files.at(word.slot()) else {
             return Err(self.corrupt(self.place(0, word.offset()), "segment is missing"));
         };
-        let place = self.place(segment, word.offset());
-        let bytes = self.record_bytes(&**file, place, word)?;
-        let parts = self.open_record(&bytes, place)?;
-        self.admit_newest(Space::Plain, parts.key, Some(parts.header.sequence))?;
-        Ok((parts.key.to_vec(), self.unpack(&parts)?))
+        let place = self.place(file.segment, word.offset());
+        self.with_record(file, place, word, |bytes| {
+            let parts = self.open_record(bytes, place)?;
+            self.admit_newest(Space::Plain, parts.key, Some(parts.header.sequence))?;
+            let mut value = Vec::new();
+            Self::unpack(&parts, &mut value)?;
+            Ok((parts.key.to_vec(), value))
+        })
     }
 
     /// Reads, verifies and unpacks the record of `key` at `entry`.
@@ -160,7 +178,7 @@ impl Vault {
         key: &[u8],
     ) -> Result<Vec<u8>, VaultError> {
         let result = match files.get(entry.segment) {
-            Some(file) => self.read_from(&**file, entry, space, key),
+            Some(file) => self.read_from(file, entry, space, key),
             None => {
                 let place = self.place(entry.segment, entry.offset);
                 Err(self.corrupt(place, "segment is missing"))
@@ -175,18 +193,21 @@ impl Vault {
 
     pub(crate) fn read_from(
         &self,
-        file: &dyn StorageFile,
+        file: &SegmentFile,
         entry: &Entry,
         space: Space,
         key: &[u8],
     ) -> Result<Vec<u8>, VaultError> {
         let place = self.place(entry.segment, entry.offset);
-        let bytes = self.bytes_at(file, place, entry.bytes)?;
-        let parts = self.open_record(&bytes, place)?;
-        if parts.key != key || parts.header.space != space {
-            return Err(self.corrupt(place, "record holds another key"));
-        }
-        self.unpack(&parts)
+        let mut value = Vec::new();
+        self.with_bytes(file, place, entry.bytes, |bytes| {
+            let parts = self.open_record(bytes, place)?;
+            if parts.key != key || parts.header.space != space {
+                return Err(self.corrupt(place, "record holds another key"));
+            }
+            Self::unpack(&parts, &mut value)
+        })??;
+        Ok(value)
     }
 
     /// Refuses an entry that damage concerns.
@@ -234,52 +255,72 @@ impl Vault {
         }
     }
 
-    /// All bytes of a record; one read where the word knows its length, else two.
-    fn record_bytes(
+    /// Shows all bytes of a record to `look`.
+    fn with_record<R>(
         &self,
-        file: &dyn StorageFile,
+        file: &SegmentFile,
         place: Place,
         word: Word,
-    ) -> Result<Vec<u8>, VaultError> {
-        if let Some(bytes) = word.bytes() {
-            return self.bytes_at(file, place, bytes);
-        }
-        let head = self.bytes_at(file, place, RECORD_HEADER_BYTES as u64)?;
-        let header = head
-            .first_chunk::<RECORD_HEADER_BYTES>()
-            .and_then(|head| Header::decode(head, place).ok());
-        match header {
-            Some(header) => self.bytes_at(file, place, header.record_bytes()),
-            None => Err(self.corrupt(place, "record header checksum does not match")),
-        }
+        look: impl FnOnce(&[u8]) -> Result<R, VaultError>,
+    ) -> Result<R, VaultError> {
+        let bytes = match word.bytes() {
+            Some(bytes) => bytes,
+            // Too long for the index to know: the header does.
+            None => self
+                .with_bytes(file, place, RECORD_HEADER_BYTES as u64, |head| {
+                    let head = head.first_chunk::<RECORD_HEADER_BYTES>()?;
+                    Some(Header::decode(head, place).ok()?.record_bytes())
+                })?
+                .ok_or_else(|| self.corrupt(place, "record header checksum does not match"))?,
+        };
+        self.with_bytes(file, place, bytes, look)?
     }
 
-    fn bytes_at(
+    /// Shows `count` bytes to `look`: from the log's buffer, from mapped memory, or from a copy
+    /// that is read.
+    fn with_bytes<R>(
         &self,
-        file: &dyn StorageFile,
+        file: &SegmentFile,
         place: Place,
         count: u64,
-    ) -> Result<Vec<u8>, VaultError> {
+        look: impl FnOnce(&[u8]) -> R,
+    ) -> Result<R, VaultError> {
+        if let Some(tail) = &file.tail
+            && place.offset >= tail.written()
+            && let buffer = tail.read()
+            && let Some(bytes) = buffer.get(place.offset, count)
+        {
+            return Ok(look(bytes));
+        }
+        if let Some(bytes) = file
+            .map
+            .as_ref()
+            .and_then(|map| map.bytes(place.offset, count))
+        {
+            return Ok(look(bytes));
+        }
         let mut bytes = vec![0; usize::try_from(count).unwrap_or(usize::MAX)];
-        read_exact_at(file, place.offset, &mut bytes).map_err(|source| {
+        read_exact_at(&*file.file, place.offset, &mut bytes).map_err(|source| {
             if source.kind() == std::io::ErrorKind::UnexpectedEof {
                 return self.corrupt(place, "file is shorter than the record");
             }
             self.medium
                 .failed("read", &segment_name(place.segment), 0, source)
         })?;
-        Ok(bytes)
+        Ok(look(&bytes))
     }
 
     fn open_record<'a>(&self, bytes: &'a [u8], place: Place) -> Result<Parts<'a>, VaultError> {
-        record::open_record(bytes, place).map_err(|reason| self.corrupt(place, reason))
+        record::open_record(bytes, place, None).map_err(|reason| self.corrupt(place, reason))
     }
 
-    fn unpack(&self, parts: &Parts<'_>) -> Result<Vec<u8>, VaultError> {
-        if !parts.header.compressed() {
-            return Ok(parts.stored.to_vec());
+    fn unpack(parts: &Parts<'_>, value: &mut Vec<u8>) -> Result<(), VaultError> {
+        let raw_bytes = parts.header.raw_bytes;
+        match parts.header.form() {
+            Some(form) => unpack_into(form, parts.stored, raw_bytes, value),
+            // The header was decoded, so its flags are known.
+            None => Ok(()),
         }
-        self.codec.unpack(parts.stored, parts.header.raw_bytes)
     }
 
     fn corrupt(&self, place: Place, reason: &'static str) -> VaultError {

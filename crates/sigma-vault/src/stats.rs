@@ -9,6 +9,8 @@ use crate::losses::Damage;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecoveryReport {
+    /// The index came from its snapshot: only what was written behind that was read.
+    pub from_snapshot: bool,
     /// Sound records read.
     pub records: u64,
     /// Bytes cut from the end of the log: writes that a crash interrupted before they were
@@ -53,7 +55,8 @@ pub struct Stats {
     pub rsus: u64,
     /// Segment files.
     pub segments: u64,
-    /// Bytes in segment files.
+    /// Bytes in segment files; space reserved behind the end of the log (up to 4 MiB) is not
+    /// counted.
     pub disk_bytes: u64,
     /// Bytes of records that are some key's newest.
     pub live_bytes: u64,
@@ -81,6 +84,10 @@ pub struct Stats {
     pub stall_us: u64,
     /// The longest of them, in microseconds.
     pub stall_us_max: u64,
+    /// Snapshots of the index written.
+    pub index_snapshots: u64,
+    /// Bytes of those.
+    pub index_snapshot_bytes: u64,
     /// What opening found.
     pub recovery: RecoveryReport,
 }
@@ -114,8 +121,9 @@ pub(crate) struct Counters {
     pub(crate) records_written: Counter,
     pub(crate) written_bytes: Counter,
     pub(crate) syncs: Counter,
+    pub(crate) index_snapshots: Counter,
+    pub(crate) index_snapshot_bytes: Counter,
     pub(crate) reads: Counter,
-    pub(crate) read_misses: Counter,
     pub(crate) reads_refused: Counter,
     pub(crate) compacted_bytes: Counter,
     pub(crate) reclaimed_bytes: Counter,

@@ -1,7 +1,8 @@
 //! The public handle: reads, writes, durability.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
@@ -9,12 +10,13 @@ use crate::batch::Batch;
 use crate::compaction::Pinned;
 use crate::compress::Codec;
 use crate::error::VaultError;
-use crate::index::{Change, Entry, Files, Index, SLOTS_MAX};
+use crate::index::{Change, Entry, Files, Index, SLOTS_MAX, SegmentFile};
 use crate::io::{FileStorage, Storage, StorageLock};
 use crate::iter::Iter;
 use crate::log::record::{Checks, UNIT_BYTES};
 use crate::log::{
-    Appended, Commit, Kind, Log, Pending, SEGMENT_HEADER_BYTES, Space, batch_bytes, segment_name,
+    Appended, Commit, Kind, Limits, Log, Pending, SEGMENT_HEADER_BYTES, Space, batch_bytes,
+    segment_name,
 };
 use crate::losses::Losses;
 use crate::medium::Medium;
@@ -58,6 +60,8 @@ pub struct Vault {
     pub(crate) rsu: RwLock<RsuIndex>,
     pub(crate) counters: Counters,
     pub(crate) recovery: RecoveryReport,
+    /// At this many written bytes the next snapshot of the index is due.
+    pub(crate) snapshot_due: AtomicU64,
     /// Held by whoever compacts.
     pub(crate) compaction: Mutex<Pinned>,
     /// Released when the vault is dropped.
@@ -121,7 +125,7 @@ impl Vault {
     /// it is visible, but whether it survives a crash is unknown.
     pub fn put(&self, key: &[u8], value: &[u8], durability: Durability) -> Result<(), VaultError> {
         let write = self.encode(Kind::Put, Space::Plain, key, value)?;
-        let sequence = self.append(&[write])?;
+        let sequence = self.append(&[write], durability)?;
         self.make_durable(sequence, durability)
     }
 
@@ -133,7 +137,30 @@ impl Vault {
     /// [`VaultError::Corrupt`] when the key's newest record is damaged: an older value is never
     /// returned in its place; [`VaultError::Uncertain`] see there; [`VaultError::Io`].
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, VaultError> {
-        self.get_plain(key)
+        let mut value = Vec::new();
+        Ok(self.get_plain(key, &mut value)?.then_some(value))
+    }
+
+    /// As [`get`](Self::get), into a buffer that is emptied first; returns whether there is a
+    /// value. Allocates nothing once the buffer is large enough.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use sigma_vault::{Durability, Options, Vault, io::MemoryStorage};
+    /// # let vault = Vault::open_with(Arc::new(MemoryStorage::new()), Options::new())?;
+    /// let mut value = Vec::new();
+    /// vault.put(b"key", b"value", Durability::Buffered)?;
+    /// assert!(vault.get_into(b"key", &mut value)?);
+    /// assert_eq!(value, b"value");
+    /// assert!(!vault.get_into(b"absent", &mut value)?);
+    /// # Ok::<(), sigma_vault::VaultError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub fn get_into(&self, key: &[u8], value: &mut Vec<u8>) -> Result<bool, VaultError> {
+        value.clear();
+        self.get_plain(key, value)
     }
 
     /// True when there is a value under `key`. Does not read the value.
@@ -152,11 +179,12 @@ impl Vault {
         let write = self.encode(Kind::Delete, Space::Plain, key, &[])?;
         let (existed, sequence) = {
             let mut log = held(&self.log);
+            self.medium.check_writable()?;
             let existed = self.resolve(self.index.hash(key), key).is_some();
             if !existed && shared(&self.losses).is_empty() {
                 (false, log.last_sequence)
             } else {
-                (existed, self.append_locked(&mut log, &[write])?)
+                (existed, self.append_locked(&mut log, &[write], durability)?)
             }
         };
         self.make_durable(sequence, durability)?;
@@ -172,7 +200,7 @@ impl Vault {
         for write in &batch.writes {
             writes.push(self.encode(write.kind, Space::Plain, &write.key, &write.value)?);
         }
-        let sequence = self.append(&writes)?;
+        let sequence = self.append(&writes, durability)?;
         self.make_durable(sequence, durability)
     }
 
@@ -213,6 +241,7 @@ impl Vault {
                 .sum::<u64>();
             (marks.len() as u64, sealed + log.end)
         };
+        let (hits, misses) = self.index.reads();
         Stats {
             keys: self.index.plain_keys() as u64,
             rsus: self.index.keyed(|table, _| table.keys(Space::Rsu)) as u64,
@@ -223,19 +252,23 @@ impl Vault {
             records_written: self.counters.records_written.get(),
             written_bytes: self.counters.written_bytes.get(),
             syncs: self.counters.syncs.get(),
-            reads: self.counters.reads.get(),
-            read_misses: self.counters.read_misses.get(),
+            reads: self.counters.reads.get() + hits,
+            read_misses: misses,
             reads_refused: self.counters.reads_refused.get(),
             compacted_bytes: self.counters.compacted_bytes.get(),
             reclaimed_bytes: self.counters.reclaimed_bytes.get(),
             stalls: self.counters.stalls.get(),
             stall_us: self.counters.stall_us.get(),
+            index_snapshots: self.counters.index_snapshots.get(),
+            index_snapshot_bytes: self.counters.index_snapshot_bytes.get(),
             stall_us_max: self.counters.stall_us_max.get(),
             recovery: self.recovery.clone(),
         }
     }
 
     fn finish(&self) -> Result<(), VaultError> {
+        self.medium.check_writable()?;
+        held(&self.log).trim(&self.medium)?;
         self.sync_log()?;
         let mut log = held(&self.log);
         let manifest = log.manifest_now();
@@ -243,7 +276,9 @@ impl Vault {
             manifest.commit(&self.medium)?;
             log.manifest = manifest;
         }
-        Ok(())
+        drop(log);
+        let _still = held(&self.compaction);
+        self.snapshot_index()
     }
 }
 
@@ -271,7 +306,7 @@ impl Vault {
             return Err(too_long);
         }
         let raw_bytes = u32::try_from(value.len()).map_err(|_| too_long)?;
-        let (stored, compressed) = self.codec.pack(value)?;
+        let (stored, form) = self.codec.pack(value)?;
         let checks = Checks::new(self.vault_id, space, key, &stored);
         Ok(Pending {
             kind,
@@ -279,18 +314,31 @@ impl Vault {
             key,
             stored,
             raw_bytes,
-            compressed,
+            form,
             checks,
         })
     }
 
     /// Appends and publishes the writes as one batch; returns the last one's sequence number.
-    pub(crate) fn append(&self, writes: &[Pending<'_>]) -> Result<u64, VaultError> {
-        let mut log = held(&self.log);
-        self.append_locked(&mut log, writes)
+    pub(crate) fn append(
+        &self,
+        writes: &[Pending<'_>],
+        durability: Durability,
+    ) -> Result<u64, VaultError> {
+        let sequence = {
+            let mut log = held(&self.log);
+            self.append_locked(&mut log, writes, durability)?
+        };
+        self.snapshot_if_due();
+        Ok(sequence)
     }
 
-    fn append_locked(&self, log: &mut Log, writes: &[Pending<'_>]) -> Result<u64, VaultError> {
+    fn append_locked(
+        &self,
+        log: &mut Log,
+        writes: &[Pending<'_>],
+        durability: Durability,
+    ) -> Result<u64, VaultError> {
         self.medium.check_writable()?;
         let bytes = batch_bytes(writes)?;
         let target = self.options.segment_bytes_target();
@@ -299,41 +347,60 @@ impl Vault {
                 segments_max: SLOTS_MAX,
             });
         }
-        let start = Instant::now();
-        if let Some(file) = log.make_room(&self.medium, bytes, target)? {
+        if !log.fits(bytes, target) {
+            let start = Instant::now();
+            log.roll(&self.medium)?;
+            self.show_active(log, bytes);
             self.counters.stalled(start.elapsed());
-            let mut files = exclusive(&self.files);
-            Arc::make_mut(&mut files).insert(log.segment, file);
-            self.index.set_files(&files);
         }
-        let appended = log.append(&self.medium, writes)?;
+        let limits = Limits {
+            segment_bytes: target,
+            buffer_bytes: self.options.write_buffer(),
+        };
+        let through = durability != Durability::Buffered || limits.buffer_bytes == 0;
+        let appended = log.append(&self.medium, writes, bytes, limits, through)?;
         self.counters.records_written.add(appended.len() as u64);
         self.counters.written_bytes.add(bytes);
         self.publish(writes, &appended);
         Ok(log.last_sequence)
     }
 
+    /// Lets readers find the active segment, whose first write will take `bytes` bytes.
+    pub(crate) fn show_active(&self, log: &Log, bytes: u64) {
+        let target = self.options.segment_bytes_target();
+        let bytes_max = target.max(SEGMENT_HEADER_BYTES + bytes);
+        let (file, tail) = (Arc::clone(&log.file), Arc::clone(&log.tail));
+        let file = SegmentFile::active(log.segment, file, bytes_max, tail);
+        let mut files = exclusive(&self.files);
+        Arc::make_mut(&mut files).insert(file);
+        self.index.set_files(&files);
+    }
+
     /// Makes appended writes visible, all at once. Called under the log's lock, so in log order.
     fn publish(&self, writes: &[Pending<'_>], appended: &[Appended]) {
-        // Of several writes to one key the last one counts.
-        let mut last = HashMap::new();
-        if writes.len() > 1 {
-            for (position, write) in writes.iter().enumerate() {
-                last.insert((write.space, write.key), position);
+        if self.any_losses {
+            let mut losses = exclusive(&self.losses);
+            for Appended { header, .. } in appended {
+                losses.superseded(header.key_hash, header.sequence);
             }
         }
+        if let ([write], [place]) = (writes, appended)
+            && write.space == Space::Plain
+        {
+            let hash = write.checks.key_hash_whole;
+            let new = (write.kind == Kind::Put).then(|| entry_of(place));
+            let old = self.resolve(hash, write.key);
+            self.index.publish_plain(hash, old, new);
+            return;
+        }
         let mut changes = Vec::with_capacity(writes.len());
-        for (position, (write, place)) in writes.iter().zip(appended).enumerate() {
-            if self.any_losses {
-                let header = &place.header;
-                exclusive(&self.losses).superseded(header.key_hash, header.sequence);
-            }
-            if writes.len() > 1 && last.get(&(write.space, write.key)) != Some(&position) {
+        for position in last_of_each(writes) {
+            let (Some(write), Some(place)) = (writes.get(position), appended.get(position)) else {
                 continue;
-            }
+            };
             let new = (write.kind == Kind::Put).then(|| entry_of(place));
             changes.push(if write.space == Space::Plain {
-                let hash = self.index.hash(write.key);
+                let hash = write.checks.key_hash_whole;
                 let old = self.resolve(hash, write.key);
                 Change::Plain { hash, old, new }
             } else {
@@ -350,7 +417,7 @@ impl Vault {
         durability: Durability,
     ) -> Result<(), VaultError> {
         match durability {
-            Durability::Buffered => Ok(()),
+            Durability::Buffered | Durability::Written => Ok(()),
             Durability::Grouped => self.commit.wait(sequence, || self.sync_log()),
             Durability::Synced => self.sync_log().map(|_| ()),
         }
@@ -361,7 +428,8 @@ impl Vault {
     pub(crate) fn sync_log(&self) -> Result<u64, VaultError> {
         self.medium.check_writable()?;
         let (file, segment, end, sequence) = {
-            let log = held(&self.log);
+            let mut log = held(&self.log);
+            log.flush(&self.medium)?;
             (
                 Arc::clone(&log.file),
                 log.segment,
@@ -388,7 +456,7 @@ impl Drop for Vault {
     fn drop(&mut self) {
         let idle = {
             let log = held(&self.log);
-            log.durable == log.end && log.manifest_now() == log.manifest
+            log.durable == log.end && log.is_trimmed() && log.manifest_now() == log.manifest
         };
         if idle || self.medium.check_writable().is_err() {
             return;
@@ -397,6 +465,27 @@ impl Drop for Vault {
             tracing::warn!(%error, "vault dropped without being closed");
         }
     }
+}
+
+/// Positions of the writes that count: of several to one key the last one.
+fn last_of_each(writes: &[Pending<'_>]) -> Vec<usize> {
+    let identity = |position: usize| writes.get(position).map(|write| (write.space, write.key));
+    let mut positions: Vec<usize> = (0..writes.len()).collect();
+    positions.sort_unstable_by_key(|position| {
+        let hash = writes.get(*position).map(|w| w.checks.key_hash_whole);
+        (hash, identity(*position), *position)
+    });
+    let mut last = Vec::with_capacity(positions.len());
+    let mut rest = positions.iter().peekable();
+    while let Some(position) = rest.next() {
+        if rest
+            .peek()
+            .is_none_or(|next| identity(**next) != identity(*position))
+        {
+            last.push(*position);
+        }
+    }
+    last
 }
 
 /// The index entry of a record that was just written.

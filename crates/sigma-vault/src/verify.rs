@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::error::VaultError;
-use crate::index::{Entry, Files};
-use crate::io::StorageFile;
+use crate::index::{Entry, Files, SegmentFile};
+use crate::log::record::Form;
 use crate::log::{
     Found, Loss, MANIFEST_NAME, ManifestRead, Mark, SEGMENT_HEADER_BYTES, ScanError, read_manifest,
     read_segment_head, recover_sealed, segment_name,
@@ -44,14 +44,17 @@ impl Vault {
     pub fn verify(&self) -> Result<VerifyReport, VaultError> {
         let mut report = VerifyReport::default();
         let (marks, files) = {
-            let log = held(&self.log);
+            let mut log = held(&self.log);
+            if self.medium.check_writable().is_ok() {
+                log.flush(&self.medium)?;
+            }
             let mut marks = log.manifest.marks.clone();
             if let Some(active) = marks.last_mut()
                 && !log.must_roll
             {
                 *active = Mark {
                     segment: log.segment,
-                    bytes: log.end,
+                    bytes: log.tail.written(),
                     last_sequence: log.last_sequence,
                     last_key_hash: log.last_key_hash,
                     last_units: log.last_units,
@@ -96,7 +99,7 @@ impl Vault {
             });
             return Ok(());
         };
-        let head = read_segment_head(&self.medium, mark.segment, &*handle)?;
+        let head = read_segment_head(&self.medium, mark.segment, &*handle.file)?;
         if head.is_none_or(|head| head.vault_id != self.vault_id) {
             let (kind, bytes) = (DamageKind::SegmentHead, SEGMENT_HEADER_BYTES);
             let file = file.clone();
@@ -109,16 +112,17 @@ impl Vault {
             });
         }
         let wrap = |source| self.medium.failed("read", &name, 0, source);
-        let bytes = handle.len().map_err(wrap)?;
-        let recovered =
-            recover_sealed(&*handle, self.vault_id, mark, bytes).map_err(|error| match error {
+        let bytes = handle.file.len().map_err(wrap)?;
+        let recovered = recover_sealed(&*handle.file, self.vault_id, mark, bytes).map_err(
+            |error| match error {
                 ScanError::Io(source) => wrap(source),
                 ScanError::Unknown { what, found } => VaultError::UnsupportedVersion {
                     file: file.clone(),
                     what,
                     found,
                 },
-            })?;
+            },
+        )?;
         report.segments += 1;
         report.bytes += bytes.min(mark.bytes);
         let first = report.damage.len();
@@ -139,7 +143,7 @@ impl Vault {
         for found in recovered.records {
             if !found.intact {
                 report.damage.push(found.damage(file.clone()));
-            } else if self.unpacks(&*handle, mark.segment, &found)? {
+            } else if self.unpacks(&handle, mark.segment, &found)? {
                 report.records += 1;
             } else {
                 let kind = DamageKind::Undecodable;
@@ -156,13 +160,8 @@ impl Vault {
     }
 
     /// Whether a record whose checksums hold also decompresses to its recorded length.
-    fn unpacks(
-        &self,
-        file: &dyn StorageFile,
-        segment: u64,
-        found: &Found,
-    ) -> Result<bool, VaultError> {
-        if !found.header.compressed() {
+    fn unpacks(&self, file: &SegmentFile, segment: u64, found: &Found) -> Result<bool, VaultError> {
+        if found.header.form() == Some(Form::Plain) {
             return Ok(true);
         }
         let entry = Entry {

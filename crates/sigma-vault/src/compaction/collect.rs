@@ -138,7 +138,7 @@ impl Vault {
         let Some(file) = files.get(mark.segment) else {
             return Ok(Walk::Damaged);
         };
-        let file: &dyn StorageFile = &**file;
+        let file: &dyn StorageFile = &*file.file;
         let name = segment_name(mark.segment);
         let mut scanner = Scanner::new(file, self.vault_id, mark.segment, mark.bytes);
         loop {

@@ -9,7 +9,7 @@ use crate::error::VaultError;
 use crate::index::Files;
 use crate::io::{StorageFile, read_exact_at, write_all_at};
 use crate::log::record::{
-    Checks, Draft, FLAG_COMPRESSED, Links, Place, UNIT_BYTES, append_record, open_record,
+    Checks, Draft, Form, Links, Place, UNIT_BYTES, append_record, open_record,
 };
 use crate::log::{Mark, SEGMENT_HEADER_BYTES, SegmentHead, create_segment, segment_name};
 use crate::vault::Vault;
@@ -144,7 +144,7 @@ impl Vault {
             return Err(damaged);
         };
         record.resize(usize::try_from(source.bytes).unwrap_or(usize::MAX), 0);
-        read_exact_at(&**file, source.offset, record).map_err(|error| {
+        read_exact_at(&*file.file, source.offset, record).map_err(|error| {
             if error.kind() == std::io::ErrorKind::UnexpectedEof {
                 return damaged;
             }
@@ -167,12 +167,12 @@ impl Vault {
             segment,
             offset,
         };
-        let parts = open_record(record, place(source.segment, source.offset));
+        let parts = open_record(record, place(source.segment, source.offset), None);
         let (stored, raw_bytes, flags) = match (&parts, source.kind) {
             (Ok(parts), _) if parts.key == &*source.key => (
                 parts.stored,
                 parts.header.raw_bytes,
-                parts.header.flags & FLAG_COMPRESSED,
+                parts.header.form().map_or(0, Form::flags),
             ),
             (_, crate::log::Kind::Delete) => (&[][..], 0, 0),
             _ => {

@@ -12,6 +12,7 @@ use crate::log::{
     segment_name,
 };
 use crate::losses::{Damage, DamageKind};
+use crate::options::Durability;
 use crate::vault::{Vault, exclusive, held, shared};
 
 /// What [`Vault::repair`] gave up and kept.
@@ -76,10 +77,8 @@ impl Vault {
         let marks = {
             let mut log = held(&self.log);
             if log.must_roll || log.end > SEGMENT_HEADER_BYTES {
-                let file = log.roll(&self.medium)?;
-                let mut files = exclusive(&self.files);
-                Arc::make_mut(&mut files).insert(log.segment, file);
-                self.index.set_files(&files);
+                log.roll(&self.medium)?;
+                self.show_active(&log, 0);
             }
             let marks = &log.manifest.marks;
             marks.iter().rev().skip(1).copied().collect::<Vec<_>>()
@@ -124,14 +123,14 @@ impl Vault {
             patient.lost.push(lost);
             return Ok(Some(patient));
         };
-        let head = read_segment_head(&self.medium, mark.segment, &**file)?;
+        let head = read_segment_head(&self.medium, mark.segment, &*file.file)?;
         if head.is_none_or(|head| head.vault_id != self.vault_id) {
             let lost = damage(DamageKind::SegmentHead, 0, SEGMENT_HEADER_BYTES, None);
             patient.lost.push(lost);
         }
         let wrap = |source: io::Error| self.medium.failed("read", &name, 0, source);
-        let end = file.len().map_err(wrap)?.min(mark.bytes);
-        let mut scanner = Scanner::new(&**file, self.vault_id, mark.segment, end);
+        let end = file.file.len().map_err(wrap)?.min(mark.bytes);
+        let mut scanner = Scanner::new(&*file.file, self.vault_id, mark.segment, end);
         loop {
             let item = match scanner.next() {
                 Ok(Some(item)) => item,
@@ -221,10 +220,11 @@ impl Vault {
         let newest = |space| self.index.points_at(space, key, segment, offset);
         let remove = |space| self.encode(Kind::Delete, space, key, &[]);
         if newest(Space::Plain) {
-            self.append(&[remove(Space::Plain)?])?;
+            self.append(&[remove(Space::Plain)?], Durability::Buffered)?;
         }
         if newest(Space::Rsu) || newest(Space::RsuKv) {
-            self.append(&[remove(Space::Rsu)?, remove(Space::RsuKv)?])?;
+            let writes = [remove(Space::Rsu)?, remove(Space::RsuKv)?];
+            self.append(&writes, Durability::Buffered)?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use super::copy::{Copied, CopyError};
 use super::plan::{Plan, Policy, SegmentState, plan};
 use super::repair::RepairReport;
 use crate::error::VaultError;
-use crate::index::Files;
+use crate::index::{Files, SegmentFile};
 use crate::log::{COPY_BIT, Kind, Ledger, Log, Mark, segment_name};
 use crate::vault::{Vault, exclusive, held, shared};
 
@@ -86,6 +86,10 @@ impl Vault {
             }
         }
         report.segments_damaged = pinned.len() as u64;
+        if report.segments_removed > 0 {
+            // The old one tells of segments that are gone.
+            self.snapshot_index()?;
+        }
         Ok(report)
     }
 
@@ -281,7 +285,9 @@ impl Vault {
         let mut files = exclusive(&self.files);
         if let Some(copied) = copied {
             let segment = copied.mark.segment;
-            Arc::make_mut(&mut files).insert(segment, Arc::clone(&copied.file));
+            let file = Arc::clone(&copied.file);
+            let file = SegmentFile::sealed(segment, file, copied.mark.bytes);
+            Arc::make_mut(&mut files).insert(file);
             self.index.set_files(&files);
             for (record, offset) in kept.iter().zip(&copied.offsets) {
                 if record.kind == Kind::Put {

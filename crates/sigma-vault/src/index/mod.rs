@@ -10,10 +10,12 @@
 mod files;
 mod places;
 mod shard;
+mod snapshot;
 mod table;
 mod word;
 
-pub(crate) use files::{FileTable, Files};
-pub(crate) use places::{Candidate, Change, Index};
+pub(crate) use files::{FileTable, Files, SegmentFile};
+pub(crate) use places::{Candidate, Candidates, Change, Index};
+pub(crate) use snapshot::{SNAPSHOT_NAME, Slot, Snapshot, read_snapshot, write_snapshot};
 pub(crate) use table::Entry;
 pub(crate) use word::{SLOTS_MAX, Word};

@@ -3,31 +3,76 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockWriteGuard};
 
-use super::files::Files;
+use super::files::{Files, SegmentFile};
 use super::shard::Shard;
+use super::snapshot::Keyed;
 use super::table::{Entry, Table};
 use super::word::Word;
-use crate::io::StorageFile;
 use crate::log::Space;
 use crate::log::record::key_hash_whole;
+use crate::stats::Counter;
 use crate::vault::{exclusive, held, shared};
 
-/// A power of two; far more than threads, so that they seldom meet.
-const SHARDS: usize = 64;
+/// A power of two, at most 256; far more than threads, so that they seldom meet.
+const SHARDS: usize = 128;
 
-/// A shard with the files that its words point into.
+/// A shard with the files that its words point into. Those are behind an `Arc` of this shard's
+/// own, so that readers of different shards do not share a reference count.
 #[derive(Debug, Default)]
 struct Part {
     shard: Shard,
-    files: Files,
+    files: Arc<Files>,
+}
+
+/// A part with counts of the reads that went to it, apart from those of other parts.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Place {
+    part: RwLock<Part>,
+    counts: Counts,
+}
+
+/// Reads of plain keys.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) hits: Counter,
+    pub(crate) misses: Counter,
 }
 
 /// A record that may be the newest of a key: its own key decides.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Candidate {
     pub(crate) word: Word,
     pub(crate) segment: u64,
-    pub(crate) file: Arc<dyn StorageFile>,
+}
+
+/// How many words of one hash fit without allocating; more than one is rare.
+const INLINE: usize = 3;
+
+/// All records that a key may have, with the files that hold them.
+#[derive(Debug)]
+pub(crate) struct Candidates {
+    files: Arc<Files>,
+    first: [Option<Word>; INLINE],
+    rest: Vec<Word>,
+}
+
+impl Candidates {
+    /// The candidates with their files, in no particular order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Candidate, &SegmentFile)> {
+        let words = self.first.iter().flatten().chain(&self.rest);
+        words.filter_map(|word| {
+            let file = self.files.at(word.slot())?;
+            let segment = file.segment;
+            Some((
+                Candidate {
+                    word: *word,
+                    segment,
+                },
+                file,
+            ))
+        })
+    }
 }
 
 /// One step of [`Index::publish`].
@@ -71,7 +116,7 @@ impl Usage {
 #[derive(Debug)]
 pub(crate) struct Index {
     vault_id: u64,
-    parts: Box<[RwLock<Part>]>,
+    parts: Box<[Place]>,
     keyed: RwLock<(Table, Files)>,
     usage: Mutex<Usage>,
 }
@@ -84,11 +129,12 @@ fn split(hash: u64) -> (usize, u32) {
 
 impl Index {
     pub(crate) fn new(vault_id: u64, files: &Files) -> Self {
-        let part = || {
-            RwLock::new(Part {
+        let part = || Place {
+            part: RwLock::new(Part {
                 shard: Shard::default(),
-                files: Arc::clone(files),
-            })
+                files: Arc::new(Arc::clone(files)),
+            }),
+            counts: Counts::default(),
         };
         Self {
             vault_id,
@@ -98,30 +144,105 @@ impl Index {
         }
     }
 
+    /// An index as a snapshot holds it; `None` where that has another number of shards. `bytes_at`
+    /// tells the length of a record that is too long for its word.
+    pub(crate) fn from_snapshot(
+        vault_id: u64,
+        files: &Files,
+        shards: Vec<Shard>,
+        keyed: Vec<Keyed>,
+        bytes_at: impl Fn(Word) -> Option<u64>,
+    ) -> Option<Self> {
+        if shards.len() != SHARDS {
+            return None;
+        }
+        let index = Self::new(vault_id, files);
+        let mut live: Vec<u64> = Vec::new();
+        for word in shards.iter().flat_map(Shard::words) {
+            let bytes = word.bytes().or_else(|| bytes_at(word))?;
+            let slot = usize::try_from(word.slot()).ok()?;
+            files.at(word.slot())?;
+            if live.len() <= slot {
+                live.resize(slot + 1, 0);
+            }
+            *live.get_mut(slot)? += bytes;
+        }
+        let mut usage = held(&index.usage);
+        for (slot, bytes) in live.iter().enumerate().filter(|(_, bytes)| **bytes > 0) {
+            let file = files.at(u32::try_from(slot).ok()?)?;
+            usage.add(file.segment, *bytes);
+        }
+        for (place, shard) in index.parts.iter().zip(shards) {
+            exclusive(&place.part).shard = shard;
+        }
+        for Keyed { space, key, entry } in keyed {
+            files.slot(entry.segment)?;
+            usage.add(entry.segment, entry.bytes);
+            exclusive(&index.keyed).0.insert(space, &key, entry);
+        }
+        drop(usage);
+        Some(index)
+    }
+
+    /// All entries of the spaces that hold their keys.
+    pub(crate) fn keyed_all(&self) -> Vec<Keyed> {
+        let keyed = shared(&self.keyed);
+        let of = |space| {
+            let entries = keyed.0.entries(space).into_iter();
+            entries.map(move |(key, entry)| Keyed { space, key, entry })
+        };
+        let mut all: Vec<Keyed> = of(Space::Rsu).chain(of(Space::RsuKv)).collect();
+        all.sort_unstable_by(|a, b| (a.space, &a.key).cmp(&(b.space, &b.key)));
+        all
+    }
+
+    /// Copies of all shards, each as of a moment of its own.
+    pub(crate) fn shards(&self) -> Vec<Shard> {
+        let parts = self.parts.iter();
+        parts
+            .map(|place| shared(&place.part).shard.clone())
+            .collect()
+    }
+
     pub(crate) fn hash(&self, key: &[u8]) -> u64 {
         key_hash_whole(self.vault_id, Space::Plain, key)
     }
 
     fn part(&self, hash: u64) -> (&RwLock<Part>, u32) {
         let (part, hash) = split(hash);
-        (&self.parts[part], hash)
+        (&self.parts[part].part, hash)
     }
 
-    /// The records that a plain key with this hash may have. Cost: one shared lock and, where the
-    /// key is absent, usually one cache line.
-    pub(crate) fn candidates(&self, hash: u64) -> Vec<Candidate> {
+    /// Where reads of plain keys with this hash are counted.
+    pub(crate) fn counts(&self, hash: u64) -> &Counts {
+        &self.parts[split(hash).0].counts
+    }
+
+    /// Reads of plain keys so far: found, and absent.
+    pub(crate) fn reads(&self) -> (u64, u64) {
+        let sum = |count: fn(&Counts) -> &Counter| {
+            let counts = self.parts.iter().map(|place| count(&place.counts).get());
+            counts.sum::<u64>()
+        };
+        (sum(|counts| &counts.hits), sum(|counts| &counts.misses))
+    }
+
+    /// The records that a plain key with this hash may have; `None` where there are none. Cost:
+    /// one shared lock and, where the key is absent, usually one cache line.
+    pub(crate) fn candidates(&self, hash: u64) -> Option<Candidates> {
         let (part, hash) = self.part(hash);
         let part = shared(part);
-        let words = part.shard.candidates(hash);
-        let candidate = |word: Word| {
-            let (segment, file) = part.files.at(word.slot())?;
-            Some(Candidate {
-                word,
-                segment,
-                file: Arc::clone(file),
-            })
-        };
-        words.filter_map(candidate).collect()
+        let mut words = part.shard.candidates(hash);
+        let mut first = [Some(words.next()?), None, None];
+        for slot in first.iter_mut().skip(1) {
+            *slot = words.next();
+        }
+        let rest = words.collect();
+        Some(Candidates {
+            files: Arc::clone(&part.files),
+            first,
+            rest,
+        })
     }
 
     /// Runs `look` on the keys and files of the keyed spaces.
@@ -147,6 +268,18 @@ impl Index {
         words.find(|word| (word.slot(), word.offset()) == (slot, offset))
     }
 
+    /// Makes one change of a plain key visible. Called under the log's lock.
+    pub(crate) fn publish_plain(
+        &self,
+        hash: u64,
+        old: Option<(Candidate, u64)>,
+        new: Option<Entry>,
+    ) {
+        let (part, hash) = self.part(hash);
+        let mut usage = held(&self.usage);
+        apply(&mut exclusive(part), hash, old, new, &mut usage);
+    }
+
     /// Makes all changes visible at once. Called under the log's lock.
     pub(crate) fn publish(&self, changes: Vec<Change>) {
         let mut usage = held(&self.usage);
@@ -157,7 +290,7 @@ impl Index {
         // All locks are taken before the first change, and given back after the last.
         let mut locked: Vec<(usize, RwLockWriteGuard<'_, Part>)> = parts
             .into_iter()
-            .map(|part| (part, exclusive(&self.parts[part])))
+            .map(|part| (part, exclusive(&self.parts[part].part)))
             .collect();
         for change in changes {
             match change {
@@ -234,7 +367,9 @@ impl Index {
         let mut forgotten = exclusive(&self.keyed).0.forget(segment);
         if let Some(slot) = files.slot(segment) {
             for part in &self.parts {
-                forgotten += exclusive(part).shard.retain(|word| word.slot() != slot);
+                forgotten += exclusive(&part.part)
+                    .shard
+                    .retain(|word| word.slot() != slot);
             }
         }
         let mut usage = held(&self.usage);
@@ -246,13 +381,14 @@ impl Index {
     /// Gives every shard the files that exist from now on.
     pub(crate) fn set_files(&self, files: &Files) {
         for part in &self.parts {
-            exclusive(part).files = Arc::clone(files);
+            exclusive(&part.part).files = Arc::new(Arc::clone(files));
         }
         exclusive(&self.keyed).1 = Arc::clone(files);
     }
 
     pub(crate) fn plain_keys(&self) -> usize {
-        self.parts.iter().map(|part| shared(part).shard.len()).sum()
+        let parts = self.parts.iter();
+        parts.map(|place| shared(&place.part).shard.len()).sum()
     }
 
     pub(crate) fn live_bytes(&self) -> u64 {
@@ -268,7 +404,9 @@ impl Index {
     /// Bytes allocated for plain keys.
     pub(crate) fn memory_bytes(&self) -> usize {
         let parts = self.parts.iter();
-        parts.map(|part| shared(part).shard.memory_bytes()).sum()
+        parts
+            .map(|place| shared(&place.part).shard.memory_bytes())
+            .sum()
     }
 
     /// The newest records of all plain keys; of one moment if the caller holds the log's lock.
@@ -276,9 +414,9 @@ impl Index {
         let mut words = Vec::with_capacity(self.plain_keys());
         let mut files = Files::default();
         for part in &self.parts {
-            let part = shared(part);
+            let part = shared(&part.part);
             words.extend(part.shard.words());
-            files = Arc::clone(&part.files);
+            files = Arc::clone(&*part.files);
         }
         (words, files)
     }

@@ -5,11 +5,13 @@
 //! it has grown. Removal shifts back (Algorithm R), so there are no grave markers.
 
 use super::word::Word;
+use crate::codec::Fields;
 
 const SLOTS_MIN: usize = 8;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Shard {
+    /// 0 where the slot is free: an absent key is told by these alone. 1 stands for hash 0 too.
     hashes: Vec<u32>,
     /// 0 where the slot is free.
     words: Vec<u64>,
@@ -26,6 +28,44 @@ impl Shard {
         self.hashes.capacity() * 4 + self.words.capacity() * 8
     }
 
+    /// Number of slots, number of words, all hashes, all words; free slots included.
+    pub(crate) fn encode(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&(self.words.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(&(self.len as u64).to_le_bytes());
+        for hash in &self.hashes {
+            bytes.extend_from_slice(&hash.to_le_bytes());
+        }
+        for word in &self.words {
+            bytes.extend_from_slice(&word.to_le_bytes());
+        }
+    }
+
+    /// `None` for what [`encode`](Self::encode) does not write.
+    pub(crate) fn decode(fields: &mut Fields<'_>) -> Option<Self> {
+        let slots = usize::try_from(fields.u64()?).ok()?;
+        let len = usize::try_from(fields.u64()?).ok()?;
+        let hashes = fields.bytes(slots.checked_mul(4)?)?;
+        let words = fields.bytes(slots.checked_mul(8)?)?;
+        let (hashes, _) = hashes.as_chunks::<4>();
+        let (words, _) = words.as_chunks::<8>();
+        let shard = Self {
+            hashes: hashes
+                .iter()
+                .map(|bytes| u32::from_le_bytes(*bytes))
+                .collect(),
+            words: words
+                .iter()
+                .map(|bytes| u64::from_le_bytes(*bytes))
+                .collect(),
+            len,
+        };
+        let used = shard.words.iter().filter(|word| **word != 0).count();
+        let hashed = shard.hashes.iter().filter(|hash| **hash != 0).count();
+        // A full table would make probing endless.
+        let bounded = len.checked_mul(8)? <= slots.checked_mul(7)?;
+        (used == len && hashed == len && bounded).then_some(shard)
+    }
+
     fn home(&self, hash: u32) -> usize {
         let slots = self.words.len() as u64;
         usize::try_from((u64::from(hash) * slots) >> 32).unwrap_or(0)
@@ -40,11 +80,11 @@ impl Shard {
     }
 
     /// The slots from the home of `hash` to the next free one, with their hashes.
-    fn probe(&self, hash: u32) -> impl Iterator<Item = (usize, u32, Word)> + '_ {
+    fn probe(&self, hash: u32) -> impl Iterator<Item = (usize, u32)> + '_ {
         let mut slot = self.home(hash);
         std::iter::from_fn(move || {
-            let word = Word::from_bits(*self.words.get(slot)?)?;
-            let found = (slot, *self.hashes.get(slot)?, word);
+            let known = self.hashes.get(slot).copied().filter(|known| *known != 0)?;
+            let found = (slot, known);
             slot = self.next(slot);
             Some(found)
         })
@@ -52,9 +92,10 @@ impl Shard {
 
     /// All words under `hash`.
     pub(crate) fn candidates(&self, hash: u32) -> impl Iterator<Item = Word> + '_ {
+        let hash = hash.max(1);
         self.probe(hash)
-            .filter(move |(_, known, _)| *known == hash)
-            .map(|(_, _, word)| word)
+            .filter(move |(_, known)| *known == hash)
+            .filter_map(|(slot, _)| Word::from_bits(*self.words.get(slot)?))
     }
 
     pub(crate) fn words(&self) -> impl Iterator<Item = Word> + '_ {
@@ -65,7 +106,7 @@ impl Shard {
         if (self.len + 1) * 8 > self.words.len() * 7 {
             self.grow();
         }
-        self.place(hash, word);
+        self.place(hash.max(1), word);
         self.len += 1;
     }
 
@@ -104,8 +145,11 @@ impl Shard {
     }
 
     fn find(&self, hash: u32, word: Word) -> Option<usize> {
-        let found = self.probe(hash).find(|(_, h, w)| (*h, *w) == (hash, word));
-        found.map(|(slot, _, _)| slot)
+        let hash = hash.max(1);
+        let here = |slot: usize| self.words.get(slot) == Some(&word.bits());
+        let mut slots = self.probe(hash);
+        let found = slots.find(|(slot, known)| *known == hash && here(*slot));
+        found.map(|(slot, _)| slot)
     }
 
     /// Puts `new` in the place of `old`; false where `old` is not there.
@@ -141,6 +185,7 @@ impl Shard {
             slot = self.next(slot);
         }
         self.words[hole] = 0;
+        self.hashes[hole] = 0;
         true
     }
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Locked, Storage, StorageFile, StorageLock};
+use super::{FileMap, Locked, Storage, StorageFile, StorageLock};
 
 /// [`Storage`] over a directory.
 ///
@@ -23,6 +23,7 @@ use super::{Locked, Storage, StorageFile, StorageLock};
 #[derive(Debug)]
 pub struct FileStorage {
     dir: PathBuf,
+    mapped: bool,
 }
 
 impl FileStorage {
@@ -39,7 +40,20 @@ impl FileStorage {
                 File::open(parent)?.sync_all()?;
             }
         }
-        Ok(Self { dir })
+        Ok(Self { dir, mapped: true })
+    }
+
+    /// Reads by system calls instead of mapped memory: slower, but a sector that the disk cannot
+    /// read is an error then, where it would end the process otherwise.
+    #[must_use]
+    pub fn without_mapping(mut self) -> Self {
+        self.mapped = false;
+        self
+    }
+
+    fn handle(&self, file: File) -> Arc<dyn StorageFile> {
+        let mapped = self.mapped;
+        Arc::new(Handle { file, mapped })
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -59,7 +73,7 @@ impl Storage for FileStorage {
             .create(true)
             .truncate(true)
             .open(self.path(name))?;
-        Ok(Arc::new(Handle(file)))
+        Ok(self.handle(file))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
@@ -67,7 +81,7 @@ impl Storage for FileStorage {
             .read(true)
             .write(true)
             .open(self.path(name))?;
-        Ok(Arc::new(Handle(file)))
+        Ok(self.handle(file))
     }
 
     fn rename(&self, source: &str, target: &str) -> io::Result<()> {
@@ -129,28 +143,52 @@ impl Storage for FileStorage {
 }
 
 #[derive(Debug)]
-struct Handle(File);
+struct Handle {
+    file: File,
+    mapped: bool,
+}
 
 impl StorageFile for Handle {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        self.0.read_at(buf, offset)
+        self.file.read_at(buf, offset)
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<usize> {
-        self.0.write_at(data, offset)
+        self.file.write_at(data, offset)
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn truncate(&self, bytes: u64) -> io::Result<()> {
-        self.0.set_len(bytes)
+        self.file.set_len(bytes)
+    }
+
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        let have = self.len()?;
+        if bytes <= have {
+            return Ok(());
+        }
+        let reserve = rustix::fs::FallocateFlags::empty();
+        match rustix::fs::fallocate(&self.file, reserve, have, bytes - have) {
+            Ok(()) => Ok(()),
+            // The file system cannot reserve: the length at least need not change any more.
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+                self.file.set_len(bytes)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn map(&self, bytes: u64) -> Option<FileMap> {
+        let map = || FileMap::new(&self.file, bytes).ok();
+        self.mapped.then(map).flatten()
     }
 
     fn sync(&self) -> io::Result<()> {
         // fdatasync: data and the length needed to read it, without time stamps.
-        self.0.sync_data()
+        self.file.sync_data()
     }
 }
 

@@ -7,11 +7,13 @@
 //! | [`SimulatedStorage`] | crash tests: seeded power cuts, lost writes, full disks, flipped bits |
 
 mod file;
+mod map;
 mod memory;
 mod simulated;
 mod storage;
 
 pub use file::FileStorage;
+pub use map::FileMap;
 pub use memory::MemoryStorage;
 pub use simulated::{DiskError, Faults, SimulatedStorage};
 pub use storage::{Locked, Storage, StorageFile, StorageLock};

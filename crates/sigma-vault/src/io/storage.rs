@@ -5,6 +5,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::FileMap;
+
 /// A flat directory of files, as the vault needs it.
 ///
 /// What a vault assumes of an implementation (and `docs/formats/sigma-vault.md` of a disk):
@@ -98,6 +100,25 @@ pub trait StorageFile: fmt::Debug + Send + Sync {
     /// # Errors
     /// Any error of the medium.
     fn truncate(&self, bytes: u64) -> io::Result<()>;
+
+    /// Reserves space for the first `bytes` bytes, so that writes below find it: the file is
+    /// extended with zeros where it is shorter, and never cut.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::StorageFull`] when there is no such space, or any error of the medium.
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        if self.len()? < bytes {
+            self.truncate(bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Memory that shows the first `bytes` bytes of the file (also those that are written later),
+    /// where the medium has such a thing; `None` makes the vault read by [`read_at`](Self::read_at).
+    fn map(&self, bytes: u64) -> Option<FileMap> {
+        let _ = bytes;
+        None
+    }
 
     /// Makes the file's bytes and length durable; blocks for the medium.
     ///

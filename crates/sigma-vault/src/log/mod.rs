@@ -11,15 +11,20 @@ pub(crate) mod record;
 mod recovery;
 mod scan;
 mod segment;
+mod tail;
 mod writer;
 
 pub(crate) use commit::Commit;
 pub(crate) use manifest::{MANIFEST_NAME, Manifest, ManifestRead, Mark, read_manifest};
 pub(crate) use record::{Kind, Space};
-pub(crate) use recovery::{Found, Loss, Recovered, recover_active, recover_sealed};
+pub(crate) use recovery::{
+    Found, Loss, Recovered, recover_active, recover_active_behind, recover_sealed,
+    recover_sealed_behind,
+};
 pub(crate) use scan::{Item, ScanError, Scanner};
 pub(crate) use segment::{
-    COPY_BIT, SEGMENT_HEADER_BYTES, SegmentHead, create_segment, parse_segment_name,
-    read_segment_head, segment_name,
+    COPY_BIT, FORMAT_VERSION, SEGMENT_HEADER_BYTES, SegmentHead, create_segment,
+    parse_segment_name, read_segment_head, segment_name,
 };
-pub(crate) use writer::{Appended, Ledger, Log, Pending, batch_bytes};
+pub(crate) use tail::Tail;
+pub(crate) use writer::{Appended, Ledger, Limits, Log, Pending, batch_bytes};

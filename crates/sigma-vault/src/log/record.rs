@@ -2,7 +2,7 @@
 
 #![deny(clippy::indexing_slicing, clippy::unwrap_used)]
 
-use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_64_with_seed};
 
 use crate::codec::Fields;
 
@@ -17,7 +17,28 @@ pub(crate) const UNIT_BYTES: u64 = 8;
 pub(crate) const FLAG_COMPRESSED: u8 = 1;
 /// The next record belongs to the same batch.
 pub(crate) const FLAG_BATCH_MORE: u8 = 2;
-const FLAGS_KNOWN: u8 = FLAG_COMPRESSED | FLAG_BATCH_MORE;
+/// The value is an LZ4 block.
+pub(crate) const FLAG_LZ4: u8 = 4;
+const FLAGS_KNOWN: u8 = FLAG_COMPRESSED | FLAG_BATCH_MORE | FLAG_LZ4;
+
+/// How a value is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Plain,
+    /// A sigma-lang record without its own checksum.
+    SigmaLang,
+    Lz4,
+}
+
+impl Form {
+    pub(crate) fn flags(self) -> u8 {
+        match self {
+            Self::Plain => 0,
+            Self::SigmaLang => FLAG_COMPRESSED,
+            Self::Lz4 => FLAG_LZ4,
+        }
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -37,7 +58,7 @@ pub(crate) enum Space {
 }
 
 impl Space {
-    fn from_bits(bits: u8) -> Option<Self> {
+    pub(crate) fn from_bits(bits: u8) -> Option<Self> {
         match bits {
             0 => Some(Self::Plain),
             1 => Some(Self::Rsu),
@@ -99,8 +120,14 @@ impl Header {
         self.flags & FLAG_BATCH_MORE != 0
     }
 
-    pub(crate) fn compressed(&self) -> bool {
-        self.flags & FLAG_COMPRESSED != 0
+    /// `None` where the flags contradict each other.
+    pub(crate) fn form(&self) -> Option<Form> {
+        match self.flags & (FLAG_COMPRESSED | FLAG_LZ4) {
+            0 => Some(Form::Plain),
+            FLAG_COMPRESSED => Some(Form::SigmaLang),
+            FLAG_LZ4 => Some(Form::Lz4),
+            _ => None,
+        }
     }
 
     pub(crate) fn encode(&self, place: Place) -> [u8; RECORD_HEADER_BYTES] {
@@ -166,7 +193,7 @@ impl Header {
             what: "key space",
             found: space.into(),
         })?;
-        if flags & !FLAGS_KNOWN != 0 {
+        if flags & !FLAGS_KNOWN != 0 || header.form().is_none() {
             return Err(HeaderFault::Unknown {
                 what: "record flags",
                 found: flags.into(),
@@ -238,12 +265,14 @@ pub(crate) fn key_hash_whole(vault_id: u64, space: Space, key: &[u8]) -> u64 {
     xxh3_64_with_seed(key, vault_id ^ (space as u64 + 1))
 }
 
-/// A running checksum over value and padding.
-pub(crate) fn value_hasher(vault_id: u64) -> Xxh3 {
-    Xxh3::with_seed(vault_id)
+/// A running checksum over value and padding. It needs no seed: the header that holds it is bound
+/// to its vault, segment and offset.
+pub(crate) fn value_hasher() -> Xxh3 {
+    Xxh3::new()
 }
 
-fn low_half(hash: u64) -> u32 {
+/// The half of a key's hash that records hold.
+pub(crate) fn low_half(hash: u64) -> u32 {
     let [a, b, c, d, ..] = hash.to_le_bytes();
     u32::from_le_bytes([a, b, c, d])
 }
@@ -256,8 +285,13 @@ pub(crate) struct Parts<'a> {
     pub(crate) stored: &'a [u8],
 }
 
-/// Verifies every checksum of the record in `bytes`; the error says which one failed.
-pub(crate) fn open_record(bytes: &[u8], place: Place) -> Result<Parts<'_>, &'static str> {
+/// Verifies every checksum of the record in `bytes`; the error says which one failed. Where the
+/// record's key is the one `asked` for, its hash is known and not worked out again.
+pub(crate) fn open_record<'a>(
+    bytes: &'a [u8],
+    place: Place,
+    asked: Option<(&[u8], u32)>,
+) -> Result<Parts<'a>, &'static str> {
     let mut fields = Fields::new(bytes);
     let head = fields
         .bytes(RECORD_HEADER_BYTES)
@@ -271,11 +305,15 @@ pub(crate) fn open_record(bytes: &[u8], place: Place) -> Result<Parts<'_>, &'sta
     let key = fields
         .bytes(header.key_bytes.into())
         .ok_or("record is shorter than its key")?;
-    if key_hash(place.vault_id, header.space, key) != header.key_hash {
+    let hash = match asked {
+        Some((asked, hash)) if asked == key && header.space == Space::Plain => hash,
+        _ => key_hash(place.vault_id, header.space, key),
+    };
+    if hash != header.key_hash {
         return Err("key checksum does not match");
     }
     let region = fields.bytes(fields.remaining()).unwrap_or_default();
-    if xxh3_64_with_seed(region, place.vault_id) != header.value_check {
+    if xxh3_64(region) != header.value_check {
         return Err("value checksum does not match");
     }
     let stored = usize::try_from(header.stored_bytes)
@@ -304,7 +342,8 @@ pub(crate) struct Draft<'a> {
 /// What a record holds about its key and value; wants no lock to be worked out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Checks {
-    key_hash: u32,
+    /// All of the key's hash, by which the index goes.
+    pub(crate) key_hash_whole: u64,
     value_check: u64,
 }
 
@@ -313,15 +352,15 @@ impl Checks {
         let used = (RECORD_HEADER_BYTES + key.len() + stored.len()) as u64;
         let padding = usize::try_from(used.next_multiple_of(UNIT_BYTES) - used).unwrap_or(0);
         let value_check = if padding == 0 {
-            xxh3_64_with_seed(stored, vault_id)
+            xxh3_64(stored)
         } else {
-            let mut hasher = value_hasher(vault_id);
+            let mut hasher = value_hasher();
             hasher.update(stored);
             hasher.update(PADDING.get(..padding).unwrap_or_default());
             hasher.digest()
         };
         Self {
-            key_hash: key_hash(vault_id, space, key),
+            key_hash_whole: key_hash_whole(vault_id, space, key),
             value_check,
         }
     }
@@ -354,7 +393,7 @@ pub(crate) fn append_record(
     let header = Header {
         sequence: links.sequence,
         value_check: draft.checks.value_check,
-        key_hash: draft.checks.key_hash,
+        key_hash: low_half(draft.checks.key_hash_whole),
         prev_key_hash: links.prev_key_hash,
         prev_units: links.prev_units,
         unsynced_units: links.unsynced_units,
@@ -409,7 +448,7 @@ mod tests {
             let value = vec![0xa5; length];
             let bytes = sample(&value);
             assert_eq!(bytes.len() % 8, 0);
-            let parts = open_record(&bytes, PLACE).unwrap();
+            let parts = open_record(&bytes, PLACE, None).unwrap();
             assert_eq!(parts.key, b"the key");
             assert_eq!(parts.stored, value);
             assert_eq!(parts.header.sequence, 12);
@@ -425,7 +464,10 @@ mod tests {
         for position in 0..bytes.len() * 8 {
             let mut damaged = bytes.clone();
             damaged[position / 8] ^= 1 << (position % 8);
-            assert!(open_record(&damaged, PLACE).is_err(), "bit {position}");
+            assert!(
+                open_record(&damaged, PLACE, None).is_err(),
+                "bit {position}"
+            );
         }
     }
 
@@ -446,7 +488,7 @@ mod tests {
                 ..PLACE
             },
         ] {
-            assert!(open_record(&bytes, place).is_err());
+            assert!(open_record(&bytes, place, None).is_err());
         }
     }
 

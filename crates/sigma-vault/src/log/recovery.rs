@@ -19,8 +19,11 @@ use super::manifest::Mark;
 use super::record::{Header, RECORD_HEADER_BYTES, UNIT_BYTES};
 use super::scan::{Item, ScanError, Scanner};
 use super::segment::SEGMENT_HEADER_BYTES;
-use crate::io::StorageFile;
+use crate::io::{StorageFile, read_exact_at};
 use crate::losses::{Damage, DamageKind};
+
+/// How much is read at once in search of the end.
+const WINDOW_BYTES: usize = 256 << 10;
 
 /// A record that counts.
 #[derive(Debug)]
@@ -90,8 +93,19 @@ pub(crate) fn recover_sealed(
     mark: Mark,
     file_bytes: u64,
 ) -> Result<Recovered, ScanError> {
-    let items = walk(file, vault_id, mark.segment, file_bytes.min(mark.bytes))?;
-    let mut judge = Judge::new(mark, u64::MAX);
+    recover_sealed_behind(file, vault_id, start_of(mark.segment), mark, file_bytes)
+}
+
+/// As [`recover_sealed`], of what lies behind `from` only.
+pub(crate) fn recover_sealed_behind(
+    file: &dyn StorageFile,
+    vault_id: u64,
+    from: Mark,
+    mark: Mark,
+    file_bytes: u64,
+) -> Result<Recovered, ScanError> {
+    let (items, _) = walk(file, vault_id, from, file_bytes.min(mark.bytes))?;
+    let mut judge = Judge::new(mark, u64::MAX, from);
     judge.run(items);
     judge.require(mark.bytes);
     Ok(judge.finish())
@@ -104,34 +118,97 @@ pub(crate) fn recover_active(
     mark: Mark,
     file_bytes: u64,
 ) -> Result<Recovered, ScanError> {
-    let items = walk(file, vault_id, mark.segment, file_bytes)?;
+    recover_active_behind(file, vault_id, start_of(mark.segment), mark, file_bytes)
+}
+
+/// The mark of a segment without records.
+fn start_of(segment: u64) -> Mark {
+    Mark {
+        segment,
+        bytes: SEGMENT_HEADER_BYTES,
+        ..Mark::default()
+    }
+}
+
+/// As [`recover_active`], of what lies behind `from` only, which was durable.
+pub(crate) fn recover_active_behind(
+    file: &dyn StorageFile,
+    vault_id: u64,
+    from: Mark,
+    mark: Mark,
+    file_bytes: u64,
+) -> Result<Recovered, ScanError> {
+    let (mut items, unreadable_end) = walk(file, vault_id, from, file_bytes)?;
+    let used = drop_reserved(file, &mut items, mark.bytes, file_bytes)?;
     let durable_end = items
         .iter()
         .filter_map(|item| {
             let back = u64::from(item.header()?.unsynced_units) * UNIT_BYTES;
             Some(item.start().saturating_sub(back))
         })
-        .fold(mark.bytes, u64::max);
-    let mut judge = Judge::new(mark, durable_end);
+        // No interrupted write leaves bytes that cannot be read.
+        .fold(mark.bytes.max(from.bytes).max(unreadable_end), u64::max);
+    let mut judge = Judge::new(mark, durable_end, from);
     judge.run(items);
     judge.require(mark.bytes);
     let mut recovered = judge.finish();
-    recovered.torn.bytes = file_bytes.saturating_sub(recovered.mark.bytes);
+    recovered.torn.bytes = used.saturating_sub(recovered.mark.bytes);
     Ok(recovered)
 }
 
+/// Space that was reserved and not written ends the file with zeros, which are no tail. Returns
+/// where what was written ends, as far as that can be told.
+fn drop_reserved(
+    file: &dyn StorageFile,
+    items: &mut Vec<Item>,
+    durable: u64,
+    file_bytes: u64,
+) -> Result<u64, ScanError> {
+    let Some(Item::Gap { start, end }) = items.last() else {
+        return Ok(file_bytes);
+    };
+    let start = *start;
+    let used = last_written(file, start, *end)?;
+    if used <= start && start >= durable {
+        items.pop();
+    }
+    Ok(used)
+}
+
+/// The end of the last unit between `start` and `end` that is not zero, or `start`.
+fn last_written(file: &dyn StorageFile, start: u64, end: u64) -> Result<u64, ScanError> {
+    let mut window = vec![0; WINDOW_BYTES];
+    let mut end = end;
+    while end > start {
+        let from = end.saturating_sub(WINDOW_BYTES as u64).max(start);
+        let count = usize::try_from(end - from).unwrap_or(WINDOW_BYTES);
+        let bytes = window.get_mut(..count).unwrap_or_default();
+        if read_exact_at(file, from, bytes).is_err() {
+            return Ok(end);
+        }
+        if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+            return Ok((from + last as u64 + 1)
+                .next_multiple_of(UNIT_BYTES)
+                .min(end));
+        }
+        end = from;
+    }
+    Ok(start)
+}
+
+/// All items, and the end of what could not be read.
 fn walk(
     file: &dyn StorageFile,
     vault_id: u64,
-    segment: u64,
+    from: Mark,
     end: u64,
-) -> Result<Vec<Item>, ScanError> {
-    let mut scanner = Scanner::new(file, vault_id, segment, end);
+) -> Result<(Vec<Item>, u64), ScanError> {
+    let mut scanner = Scanner::behind(file, vault_id, from, end);
     let mut items = Vec::new();
     while let Some(item) = scanner.next()? {
         items.push(item);
     }
-    Ok(items)
+    Ok((items, scanner.unreadable_end()))
 }
 
 struct Judge {
@@ -147,20 +224,16 @@ struct Judge {
 }
 
 impl Judge {
-    fn new(expected: Mark, durable_end: u64) -> Self {
-        let mark = Mark {
-            segment: expected.segment,
-            ..Mark::default()
-        };
+    fn new(expected: Mark, durable_end: u64, from: Mark) -> Self {
         Self {
             expected,
             durable_end,
             out: Recovered {
-                mark,
-                sequence_floor: expected.last_sequence,
+                mark: from,
+                sequence_floor: expected.last_sequence.max(from.last_sequence),
                 ..Recovered::default()
             },
-            covered: SEGMENT_HEADER_BYTES,
+            covered: from.bytes,
             gap: None,
             batch: None,
         }

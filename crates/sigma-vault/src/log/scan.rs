@@ -9,6 +9,7 @@
 
 use std::io;
 
+use super::manifest::Mark;
 use super::record::{
     Header, HeaderFault, Place, RECORD_HEADER_BYTES, RECORD_MAGIC, UNIT_BYTES, key_hash,
     value_hasher,
@@ -18,6 +19,8 @@ use crate::io::{StorageFile, read_exact_at};
 
 /// How much is read at once; more than the longest header and key together.
 const WINDOW_BYTES: u64 = 256 << 10;
+/// What a disk reads or fails to read at once.
+const PIECE_BYTES: usize = 512;
 const HEADER_BYTES: u64 = RECORD_HEADER_BYTES as u64;
 
 /// What the walk met, in file order.
@@ -96,6 +99,7 @@ pub(crate) struct Scanner<'a> {
     last_sequence: u64,
     window: Vec<u8>,
     window_start: u64,
+    unreadable_end: u64,
 }
 
 impl<'a> Scanner<'a> {
@@ -110,6 +114,16 @@ impl<'a> Scanner<'a> {
             last_sequence: 0,
             window: Vec::new(),
             window_start: 0,
+            unreadable_end: 0,
+        }
+    }
+
+    /// As [`new`](Self::new), behind the record that `mark` describes.
+    pub(crate) fn behind(file: &'a dyn StorageFile, vault_id: u64, mark: Mark, end: u64) -> Self {
+        Self {
+            offset: mark.bytes.max(SEGMENT_HEADER_BYTES),
+            last_sequence: mark.last_sequence,
+            ..Self::new(file, vault_id, mark.segment, end)
         }
     }
 
@@ -164,7 +178,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn value_holds(&mut self, mut offset: u64, header: &Header) -> Result<bool, ScanError> {
-        let mut hasher = value_hasher(self.vault_id);
+        let mut hasher = value_hasher();
         let mut left = header.value_region_bytes();
         while left > 0 {
             let count = left.min(WINDOW_BYTES);
@@ -217,6 +231,25 @@ impl<'a> Scanner<'a> {
         Ok(self.end)
     }
 
+    /// The end of the last bytes that the medium refused to give, or 0. They read as zeros, which
+    /// no checksum takes for what was there.
+    pub(crate) fn unreadable_end(&self) -> u64 {
+        self.unreadable_end
+    }
+
+    /// Reads the window piece by piece, each once more.
+    fn salvage(&mut self) {
+        let mut offset = self.window_start;
+        for piece in self.window.chunks_mut(PIECE_BYTES) {
+            let end = offset + piece.len() as u64;
+            if read_exact_at(self.file, offset, piece).is_err() {
+                piece.fill(0);
+                self.unreadable_end = self.unreadable_end.max(end);
+            }
+            offset = end;
+        }
+    }
+
     /// `count` bytes at `offset`; the range lies below `end` and `count` within a window.
     fn view(&mut self, offset: u64, count: u64) -> io::Result<&[u8]> {
         let window_end = self.window_start + self.window.len() as u64;
@@ -225,8 +258,11 @@ impl<'a> Scanner<'a> {
             self.window.resize(usize::try_from(bytes).unwrap_or(0), 0);
             self.window_start = offset;
             if let Err(error) = read_exact_at(self.file, offset, &mut self.window) {
-                self.window.clear();
-                return Err(error);
+                if error.kind() == io::ErrorKind::UnexpectedEof {
+                    self.window.clear();
+                    return Err(error);
+                }
+                self.salvage();
             }
         }
         let from = usize::try_from(offset - self.window_start).unwrap_or(usize::MAX);

@@ -2,7 +2,6 @@
 
 #![deny(clippy::indexing_slicing, clippy::unwrap_used)]
 
-use std::io;
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -15,7 +14,8 @@ use crate::medium::Medium;
 pub(crate) const SEGMENT_HEADER_BYTES: u64 = 64;
 const HEADER_BYTES: usize = 64;
 const SEGMENT_MAGIC: [u8; 8] = *b"SVsegmnt";
-pub(crate) const SEGMENT_VERSION: u32 = 1;
+/// Of manifests, segments and all in them.
+pub(crate) const FORMAT_VERSION: u32 = 2;
 
 /// Set in the numbers of segments that compaction wrote; they never are the active one.
 pub(crate) const COPY_BIT: u64 = 1 << 63;
@@ -44,7 +44,7 @@ impl SegmentHead {
     fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEADER_BYTES);
         bytes.extend_from_slice(&SEGMENT_MAGIC);
-        bytes.extend_from_slice(&SEGMENT_VERSION.to_le_bytes());
+        bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
         bytes.extend_from_slice(&0_u32.to_le_bytes());
         bytes.extend_from_slice(&self.vault_id.to_le_bytes());
         bytes.extend_from_slice(&self.segment.to_le_bytes());
@@ -68,7 +68,7 @@ impl SegmentHead {
             return Ok(None);
         }
         match fields.u32() {
-            Some(SEGMENT_VERSION) => {}
+            Some(FORMAT_VERSION) => {}
             Some(later) => return Err(later),
             None => return Ok(None),
         }
@@ -118,8 +118,8 @@ pub(crate) fn read_segment_head(
     let mut bytes = [0; HEADER_BYTES];
     match read_exact_at(file, 0, &mut bytes) {
         Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-        Err(source) => return Err(medium.failed("read", &name, 0, source)),
+        // Records are found without it.
+        Err(_) => return Ok(None),
     }
     match SegmentHead::decode(&bytes) {
         Ok(head) => Ok(head.filter(|head| head.segment == segment)),

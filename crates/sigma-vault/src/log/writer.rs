@@ -1,14 +1,16 @@
 //! The append position: framing, writing, and moving on to the next segment.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use super::manifest::{Manifest, Mark};
 use super::record::{
-    Checks, Draft, FLAG_BATCH_MORE, FLAG_COMPRESSED, Header, Kind, Links, Place, Space, UNIT_BYTES,
+    Checks, Draft, FLAG_BATCH_MORE, Form, Header, Kind, Links, Place, Space, UNIT_BYTES,
     append_record, record_bytes,
 };
 use super::segment::{SEGMENT_HEADER_BYTES, SegmentHead, create_segment, segment_name};
+use super::tail::Tail;
 use crate::error::VaultError;
 use crate::io::{StorageFile, write_all_at};
 use crate::medium::Medium;
@@ -22,7 +24,7 @@ pub(crate) struct Pending<'a> {
     pub(crate) key: &'a [u8],
     pub(crate) stored: std::borrow::Cow<'a, [u8]>,
     pub(crate) raw_bytes: u32,
-    pub(crate) compressed: bool,
+    pub(crate) form: Form,
     pub(crate) checks: Checks,
 }
 
@@ -33,6 +35,15 @@ pub(crate) struct Appended {
     pub(crate) offset: u64,
     pub(crate) bytes: u64,
     pub(crate) header: Header,
+}
+
+/// Sizes that the options set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Segments are sealed at this size.
+    pub(crate) segment_bytes: u64,
+    /// Records that need not be in the file at once are gathered up to this size.
+    pub(crate) buffer_bytes: usize,
 }
 
 /// What compaction needs to know of a segment beyond its mark.
@@ -50,8 +61,12 @@ pub(crate) struct Log {
     pub(crate) manifest: Manifest,
     pub(crate) file: Arc<dyn StorageFile>,
     pub(crate) segment: u64,
+    /// What of the segment is not in its file yet.
+    pub(crate) tail: Arc<Tail>,
     /// Where the next record goes.
     pub(crate) end: u64,
+    /// The length of the file: space is reserved ahead of the records.
+    reserved: u64,
     /// Everything in the segment below this is durable.
     pub(crate) durable: u64,
     pub(crate) last_sequence: u64,
@@ -60,11 +75,12 @@ pub(crate) struct Log {
     /// The active segment may not be appended to: its tail was lost.
     pub(crate) must_roll: bool,
     ledgers: HashMap<u64, Ledger>,
-    buffer: Vec<u8>,
 }
 
 /// A buffer larger than this is given back after use.
 const BUFFER_KEPT_BYTES: usize = 1 << 20;
+/// How much space is reserved at once: a sync need not write the file's length in between.
+const RESERVE_BYTES: u64 = 4 << 20;
 
 impl Log {
     pub(crate) fn new(
@@ -78,14 +94,15 @@ impl Log {
             manifest,
             file,
             segment: mark.segment,
+            tail: Arc::new(Tail::new(mark.bytes)),
             end: mark.bytes,
+            reserved: mark.bytes,
             durable: mark.bytes,
             last_sequence,
             last_key_hash: mark.last_key_hash,
             last_units: mark.last_units,
             must_roll,
             ledgers: HashMap::new(),
-            buffer: Vec::new(),
         }
     }
 
@@ -106,26 +123,34 @@ impl Log {
         self.ledgers.remove(&segment);
     }
 
-    /// Appends the writes as one batch, all or nothing. The position moves only on success;
-    /// sequence numbers are used up in any case, so that left-overs of a failed write can be told
-    /// from what is written in their place.
+    /// Appends the writes as one batch of `bytes` bytes, all or nothing; with `through` it is in
+    /// the file afterwards. The position moves only on success; sequence numbers are used up in
+    /// any case, so that left-overs of a failed write can be told from what is written in their
+    /// place.
     pub(crate) fn append(
         &mut self,
         medium: &Medium,
         writes: &[Pending<'_>],
+        bytes: u64,
+        limits: Limits,
+        through: bool,
     ) -> Result<Vec<Appended>, VaultError> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.clear();
-        let appended = self.frame(writes, &mut buffer);
-        let written = write_all_at(&*self.file, self.end, &buffer);
-        let bytes = buffer.len() as u64;
-        if buffer.capacity() <= BUFFER_KEPT_BYTES {
-            self.buffer = buffer;
+        self.reserve(medium, bytes, limits.segment_bytes)?;
+        if !through && self.tail.read().bytes.len() >= limits.buffer_bytes {
+            self.flush(medium)?;
         }
-        if let Err(source) = written {
-            return Err(self.take_back(medium, bytes, source));
-        }
+        let tail = Arc::clone(&self.tail);
+        let mut buffer = tail.write();
+        let before = buffer.bytes.len();
+        let appended = self.frame(writes, &mut buffer.bytes);
+        drop(buffer);
+        let end = self.end;
         self.end += bytes;
+        if through && let Err(error) = self.flush(medium) {
+            tail.write().bytes.truncate(before);
+            self.end = end;
+            return Err(error);
+        }
         let removals = appended.iter().filter(|a| a.header.kind == Kind::Delete);
         let tombstone_bytes: u64 = removals.map(|a| a.bytes).sum();
         if tombstone_bytes > 0 {
@@ -139,12 +164,73 @@ impl Log {
         Ok(appended)
     }
 
+    /// Makes sure that the file has room for `bytes` more.
+    fn reserve(
+        &mut self,
+        medium: &Medium,
+        bytes: u64,
+        segment_bytes: u64,
+    ) -> Result<(), VaultError> {
+        let needed = self.end + bytes;
+        if needed <= self.reserved {
+            return Ok(());
+        }
+        let wanted = (needed + RESERVE_BYTES).min(segment_bytes).max(needed);
+        let mut result = self.file.allocate(wanted).map(|()| wanted);
+        let full = |kind| {
+            use ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+            matches!(kind, StorageFull | FileTooLarge | QuotaExceeded)
+        };
+        if wanted > needed && result.as_ref().is_err_and(|error| full(error.kind())) {
+            result = self.file.allocate(needed).map(|()| needed);
+        }
+        let wrap = |source| medium.failed("write", &segment_name(self.segment), bytes, source);
+        self.reserved = result.map_err(wrap)?;
+        Ok(())
+    }
+
+    /// Writes what is gathered to the file. After an error it is still gathered and not in the
+    /// file, or the vault takes no more writes.
+    pub(crate) fn flush(&mut self, medium: &Medium) -> Result<(), VaultError> {
+        let buffer = self.tail.read();
+        if buffer.bytes.is_empty() {
+            return Ok(());
+        }
+        let start = buffer.start;
+        let bytes = buffer.bytes.len() as u64;
+        let written = write_all_at(&*self.file, start, &buffer.bytes);
+        drop(buffer);
+        if let Err(source) = written {
+            let name = segment_name(self.segment);
+            self.reserved = start;
+            if let Err(error) = self.file.truncate(start) {
+                medium.poisoned_by("take back a failed write to", &name, error);
+            }
+            return Err(medium.failed("write", &name, bytes, source));
+        }
+        self.tail.emptied(start + bytes, BUFFER_KEPT_BYTES);
+        Ok(())
+    }
+
+    /// Writes what is gathered and gives back the space that is reserved behind it.
+    pub(crate) fn trim(&mut self, medium: &Medium) -> Result<(), VaultError> {
+        self.flush(medium)?;
+        if self.reserved > self.end && !self.must_roll {
+            let name = segment_name(self.segment);
+            let cut = self.file.truncate(self.end);
+            cut.map_err(|source| medium.failed("truncate", &name, 0, source))?;
+            self.reserved = self.end;
+        }
+        Ok(())
+    }
+
     fn frame(&mut self, writes: &[Pending<'_>], buffer: &mut Vec<u8>) -> Vec<Appended> {
+        let before = buffer.len();
         let mut appended = Vec::with_capacity(writes.len());
         let (mut prev_key_hash, mut prev_units) = (self.last_key_hash, self.last_units);
         for (position, write) in writes.iter().enumerate() {
             self.last_sequence += 1;
-            let offset = self.end + buffer.len() as u64;
+            let offset = self.end + (buffer.len() - before) as u64;
             let place = Place {
                 vault_id: self.manifest.vault_id,
                 segment: self.segment,
@@ -161,7 +247,7 @@ impl Log {
             } else {
                 0
             };
-            let packed = if write.compressed { FLAG_COMPRESSED } else { 0 };
+            let packed = write.form.flags();
             let draft = Draft {
                 kind: write.kind,
                 space: write.space,
@@ -184,33 +270,23 @@ impl Log {
         appended
     }
 
-    /// After a failed write: the file ends where it ended before, or the vault takes no more.
-    fn take_back(&self, medium: &Medium, bytes: u64, source: std::io::Error) -> VaultError {
-        let name = segment_name(self.segment);
-        if let Err(error) = self.file.truncate(self.end) {
-            medium.poisoned_by("take back a failed write to", &name, error);
-        }
-        medium.failed("write", &name, bytes, source)
-    }
-
-    /// Seals the active segment and begins the next one if `bytes` more would exceed the target.
-    /// Returns the new segment's file.
-    pub(crate) fn make_room(
-        &mut self,
-        medium: &Medium,
-        bytes: u64,
-        segment_bytes: u64,
-    ) -> Result<Option<Arc<dyn StorageFile>>, VaultError> {
+    /// Whether `bytes` more go into the active segment, which is sealed at `segment_bytes`.
+    pub(crate) fn fits(&self, bytes: u64, segment_bytes: u64) -> bool {
         let fits = self.end + bytes <= segment_bytes || self.end == SEGMENT_HEADER_BYTES;
-        if fits && !self.must_roll {
-            return Ok(None);
-        }
-        self.roll(medium).map(Some)
+        fits && !self.must_roll
     }
 
+    /// Whether the file ends with the log.
+    pub(crate) fn is_trimmed(&self) -> bool {
+        self.reserved == self.end
+    }
+
+    /// Seals the active segment and begins the next one.
+    ///
     /// A sealed segment is durable to its end before a later one holds a single record, so only
     /// the last segment can have a torn tail.
-    pub(crate) fn roll(&mut self, medium: &Medium) -> Result<Arc<dyn StorageFile>, VaultError> {
+    pub(crate) fn roll(&mut self, medium: &Medium) -> Result<(), VaultError> {
+        self.trim(medium)?;
         let name = segment_name(self.segment);
         self.file
             .sync()
@@ -247,9 +323,19 @@ impl Log {
             tombstone_bytes: 0,
         };
         ledgers.insert(segment, ledger);
-        *self = Self::new(manifest, Arc::clone(&file), mark, last_sequence, false)
-            .with_ledgers(ledgers);
-        Ok(file)
+        *self = Self::new(manifest, file, mark, last_sequence, false).with_ledgers(ledgers);
+        Ok(())
+    }
+
+    /// The mark of the active segment's end, durable or not.
+    pub(crate) fn end_mark(&self) -> Mark {
+        Mark {
+            segment: self.segment,
+            bytes: self.end,
+            last_sequence: self.last_sequence,
+            last_key_hash: self.last_key_hash,
+            last_units: self.last_units,
+        }
     }
 
     /// The manifest with the active segment's mark at its durable end. Call after a sync.
@@ -259,13 +345,7 @@ impl Log {
             && self.durable == self.end
             && !self.must_roll
         {
-            *active = Mark {
-                segment: self.segment,
-                bytes: self.end,
-                last_sequence: self.last_sequence,
-                last_key_hash: self.last_key_hash,
-                last_units: self.last_units,
-            };
+            *active = self.end_mark();
         }
         manifest
     }

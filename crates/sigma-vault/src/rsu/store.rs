@@ -39,7 +39,7 @@ impl Vault {
             {
                 writes.push(self.encode(Kind::Delete, Space::RsuKv, id, &[])?);
             }
-            let sequence = self.append(&writes)?;
+            let sequence = self.append(&writes, durability)?;
             index.insert(id, &signature, &rsu.tokens)?;
             sequence
         };
@@ -92,7 +92,7 @@ impl Vault {
                 .index
                 .keyed(|table, _| table.get(Space::Rsu, id))
                 .is_some();
-            let sequence = self.append(&[body, kv])?;
+            let sequence = self.append(&[body, kv], durability)?;
             index.remove(id);
             (existed, sequence)
         };

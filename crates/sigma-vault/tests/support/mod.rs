@@ -5,6 +5,10 @@
     reason = "every test binary uses a part of it"
 )]
 
+pub mod forgetful;
+pub mod judge;
+pub mod restarts;
+
 use std::collections::BTreeMap;
 
 use sigma_vault::{Batch, Compression, Durability, Options, Vault, VaultError};
@@ -34,7 +38,15 @@ impl Rng {
 pub fn small() -> Options {
     Options::new()
         .segment_bytes(4096)
+        .write_buffer_bytes(700)
+        .index_snapshot_bytes_min(3000)
+        .check_at_open(true)
         .compression(Compression::None)
+}
+
+/// As [`small`], opened from the snapshot of the index.
+pub fn fast() -> Options {
+    small().check_at_open(false)
 }
 
 pub type State = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -73,6 +85,7 @@ fn durability(rng: &mut Rng) -> Durability {
     match rng.below(6) {
         0 => Durability::Synced,
         1 => Durability::Grouped,
+        2 | 3 => Durability::Written,
         _ => Durability::Buffered,
     }
 }
@@ -115,6 +128,24 @@ pub fn ops_compacting(seed: u64, count: usize) -> Vec<Op> {
     all
 }
 
+/// The same operations with no write left to the process' memory.
+pub fn written(ops: Vec<Op>) -> Vec<Op> {
+    let through = |durability| match durability {
+        Durability::Buffered => Durability::Written,
+        other => other,
+    };
+    let mut ops = ops;
+    for op in &mut ops {
+        match op {
+            Op::Put(_, _, durability) | Op::Delete(_, durability) | Op::Write(_, durability) => {
+                *durability = through(*durability);
+            }
+            Op::Sync | Op::Compact => {}
+        }
+    }
+    ops
+}
+
 impl Op {
     pub fn effects(&self) -> Vec<Effect> {
         match self {
@@ -130,7 +161,9 @@ impl Op {
         match self {
             Self::Put(_, _, durability)
             | Self::Delete(_, durability)
-            | Self::Write(_, durability) => *durability != Durability::Buffered,
+            | Self::Write(_, durability) => {
+                matches!(durability, Durability::Grouped | Durability::Synced)
+            }
             Self::Sync => true,
             // It makes durable what it relies on, but promises nothing.
             Self::Compact => false,
@@ -185,6 +218,18 @@ impl History {
     /// The last step also happened to end with everything durable (a clean close).
     pub fn all_durable(&mut self) {
         self.durable = self.steps.len();
+    }
+
+    /// Everything up to the last success must survive (a killed process, nothing buffered).
+    pub fn written_is_durable(&mut self) {
+        let last = self.steps.iter().rposition(|(_, succeeded)| *succeeded);
+        self.durable = self.durable.max(last.map_or(0, |last| last + 1));
+    }
+
+    /// What was asked for and failed, so that either state of it is right.
+    pub fn failed(&self) -> impl Iterator<Item = &Effect> {
+        let failed = self.steps.iter().filter(|(_, succeeded)| !succeeded);
+        failed.flat_map(|(effects, _)| effects)
     }
 
     /// The state of everything that succeeded.

@@ -36,8 +36,13 @@ pub struct Faults {
     /// Writes that would bring the files above this many bytes in all fail with
     /// [`DiskError::Full`].
     pub capacity_bytes: Option<u64>,
+    /// Reads of this file that touch bytes from the first place up to the second fail, every time.
+    pub unreadable: Option<(String, u64, u64)>,
     /// Reads and writes move a random part of what was asked, as POSIX permits.
     pub short_transfers: bool,
+    /// If this call is a write, its bytes land in another place of the file, at a multiple of 8,
+    /// and it is answered as done.
+    pub misdirect_at_call: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -104,12 +109,13 @@ impl NameChange {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Disk {
     pub(super) rng: Rng,
     pub(super) faults: Faults,
     pub(super) calls: u64,
     pub(super) powered: bool,
+    pub(super) misdirected: bool,
     /// Raised by every restart, so that handles from before it stop working.
     pub(super) boot: u64,
     pub(super) nodes: BTreeMap<u64, Node>,
@@ -137,6 +143,7 @@ impl Disk {
             faults: Faults::default(),
             calls: 0,
             powered: true,
+            misdirected: false,
             boot: 0,
             nodes: BTreeMap::new(),
             next_node: 1,
@@ -180,6 +187,20 @@ impl Disk {
     pub(super) fn rename_to(&mut self, change: NameChange) {
         change.apply(&mut self.names);
         self.pending_names.push(change);
+    }
+
+    /// Where the bytes of the write being made land: at `offset`, unless it is misdirected.
+    pub(super) fn landing(&mut self, node: u64, offset: u64, bytes: u64) -> u64 {
+        if self.faults.misdirect_at_call != Some(self.calls - 1) {
+            return offset;
+        }
+        self.misdirected = true;
+        let length = self
+            .nodes
+            .get(&node)
+            .map_or(0, |node| node.visible.len() as u64);
+        let other = self.rng.below((length + bytes) / 8 + 1) * 8;
+        if other == offset { other + 512 } else { other }
     }
 
     pub(super) fn used_bytes(&self) -> u64 {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::disk::{Change, Disk, DiskError, Faults, NameChange, Node, Verdict};
+use super::rng::Rng;
 use crate::io::memory::{copy_out, to_usize};
 use crate::io::{Locked, Storage, StorageFile, StorageLock};
 
@@ -58,9 +59,37 @@ impl SimulatedStorage {
         self.disk().powered
     }
 
+    /// True once [`Faults::misdirect_at_call`] has hit a write.
+    pub fn misdirected(&self) -> bool {
+        self.disk().misdirected
+    }
+
     /// Loses a random, possible part of what was not synced, clears the faults and restarts.
     pub fn power_cut(&self) {
         self.disk().power_cut();
+    }
+
+    /// The number of changes (creations, renames and removals first, then writes and truncations
+    /// file by file) that a power cut may lose.
+    pub fn unsynced(&self) -> usize {
+        self.disk().unsynced()
+    }
+
+    /// As [`power_cut`](Self::power_cut), with the outcome chosen: of the
+    /// [`unsynced`](Self::unsynced) changes those numbered in `survivors`, from 0, take effect in
+    /// the order given; numbers that are not there are ignored.
+    pub fn power_cut_keeping(&self, survivors: &[usize]) {
+        self.disk().power_cut_keeping(survivors);
+    }
+
+    /// A copy of the whole disk as it is, unsynced changes included; what a power cut of the copy
+    /// leaves follows from `seed`. Open handles stay with the original.
+    pub fn branch(&self, seed: u64) -> Self {
+        let mut disk = self.disk().clone();
+        disk.rng = Rng(seed);
+        Self {
+            disk: Arc::new(Mutex::new(disk)),
+        }
     }
 
     /// Keeps every write, drops locks and handles, clears the faults: a killed process.
@@ -261,6 +290,13 @@ impl StorageFile for SimulatedFile {
         let mut disk = self.disk();
         disk.enter_whole(self.boot)?;
         let mut wanted = buf.len();
+        if let Some((name, start, end)) = &disk.faults.unreadable
+            && disk.names.get(name) == Some(&self.node)
+            && offset < *end
+            && offset + wanted as u64 > *start
+        {
+            return Err(DiskError::Failed.to_io());
+        }
         if disk.faults.short_transfers && wanted > 1 {
             wanted = 1 + to_usize(disk.rng.below(wanted as u64));
         }
@@ -300,6 +336,7 @@ impl StorageFile for SimulatedFile {
             };
         }
         let landed = data.get(..wanted).unwrap_or_default().to_vec();
+        let offset = disk.landing(self.node, offset, wanted as u64);
         disk.change(
             self.node,
             Change::Write {
@@ -328,10 +365,27 @@ impl StorageFile for SimulatedFile {
         Ok(())
     }
 
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.enter_whole(self.boot)?;
+        let node = disk.nodes.get(&self.node).ok_or(io::ErrorKind::NotFound)?;
+        let growth = bytes.saturating_sub(node.visible.len() as u64);
+        if let Some(capacity) = disk.faults.capacity_bytes
+            && disk.used_bytes() + growth > capacity
+        {
+            return Err(DiskError::Full.to_io());
+        }
+        if growth > 0 {
+            disk.change(self.node, Change::Truncate { bytes });
+        }
+        Ok(())
+    }
+
     fn sync(&self) -> io::Result<()> {
         let mut disk = self.disk();
-        let alive = disk.boot == self.boot;
         let verdict = disk.enter_whole(self.boot);
+        // A sync that the process did not live to see is not a failed one.
+        let alive = disk.powered && disk.boot == self.boot;
         let node = disk
             .nodes
             .get_mut(&self.node)

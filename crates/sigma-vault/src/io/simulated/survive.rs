@@ -29,6 +29,42 @@ impl Disk {
         self.restart();
     }
 
+    /// How many changes are not durable yet.
+    pub(super) fn unsynced(&self) -> usize {
+        let of_files: usize = self.nodes.values().map(|node| node.pending.len()).sum();
+        self.pending_names.len() + of_files
+    }
+
+    /// A power cut that leaves exactly the changes numbered in `survivors`, in this order.
+    pub(super) fn power_cut_keeping(&mut self, survivors: &[usize]) {
+        let mut names = self.durable_names.clone();
+        let pending_names = std::mem::take(&mut self.pending_names);
+        let mut pending = Vec::new();
+        for (id, node) in &mut self.nodes {
+            let changes = std::mem::take(&mut node.pending);
+            pending.extend(changes.into_iter().map(|change| (*id, change)));
+            node.visible.clone_from(&node.durable);
+            node.sync_failed = false;
+        }
+        for number in survivors {
+            if let Some(change) = pending_names.get(*number) {
+                change.apply(&mut names);
+            } else if let Some((id, change)) = pending.get(*number - pending_names.len())
+                && let Some(node) = self.nodes.get_mut(id)
+            {
+                change.apply(&mut node.visible);
+            }
+        }
+        self.nodes
+            .retain(|id, _| names.values().any(|node| node == id));
+        for node in self.nodes.values_mut() {
+            node.durable.clone_from(&node.visible);
+        }
+        self.durable_names = names.clone();
+        self.names = names;
+        self.restart();
+    }
+
     /// Everything written survives; only locks and handles are gone: a killed process.
     pub(super) fn restart(&mut self) {
         self.locks.clear();

@@ -1,0 +1,110 @@
+//! What every store under test can do, and sigma-vault's way of doing it.
+
+use std::path::Path;
+
+use neurectomy_bench::BenchError;
+use neurectomy_bench::corpus::SplitMix64;
+use sigma_vault::{Batch, Compression, Durability, Options, Vault};
+
+/// A key and its value.
+pub(crate) type Entry = (Vec<u8>, Vec<u8>);
+
+/// When a write counts as done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Promise {
+    /// It may be lost with the process.
+    Buffered,
+    /// It survives the process.
+    Written,
+    /// It survives a power cut.
+    Durable,
+}
+
+pub(crate) trait Store: Sync {
+    fn name(&self) -> &'static str;
+    /// Writes the entries as one.
+    fn put(&self, entries: &[Entry]) -> Result<(), BenchError>;
+    /// Shows a copy of each key's value, made into one buffer, to `seen`; `None` where absent.
+    fn get(&self, keys: &[[u8; 16]], seen: &mut dyn FnMut(Option<&[u8]>))
+    -> Result<(), BenchError>;
+}
+
+pub(crate) struct Ours {
+    pub(crate) vault: Vault,
+    durability: Durability,
+}
+
+impl Ours {
+    pub(crate) fn open(dir: &Path, promise: Promise) -> Result<Self, BenchError> {
+        Ok(Self {
+            vault: Vault::open(
+                dir.join("vault"),
+                Options::new().compression(Compression::Lz4),
+            )?,
+            durability: match promise {
+                Promise::Buffered => Durability::Buffered,
+                Promise::Written => Durability::Written,
+                Promise::Durable => Durability::Grouped,
+            },
+        })
+    }
+}
+
+impl Store for Ours {
+    fn name(&self) -> &'static str {
+        "sigma-vault"
+    }
+
+    fn put(&self, entries: &[Entry]) -> Result<(), BenchError> {
+        if let [(key, value)] = entries {
+            return Ok(self.vault.put(key, value, self.durability)?);
+        }
+        let mut batch = Batch::new();
+        for (key, value) in entries {
+            batch.put(key, value);
+        }
+        Ok(self.vault.write(batch, self.durability)?)
+    }
+
+    fn get(
+        &self,
+        keys: &[[u8; 16]],
+        seen: &mut dyn FnMut(Option<&[u8]>),
+    ) -> Result<(), BenchError> {
+        let mut value = Vec::new();
+        for key in keys {
+            let found = self.vault.get_into(key, &mut value)?;
+            seen(found.then_some(&value));
+        }
+        Ok(())
+    }
+}
+
+/// All stores with this promise, each in its own folder of `dir`.
+pub(crate) fn open_all(dir: &Path, promise: Promise) -> Result<Vec<Box<dyn Store>>, BenchError> {
+    let mut stores: Vec<Box<dyn Store>> = vec![Box::new(Ours::open(dir, promise)?)];
+    stores.extend(crate::peers::open(dir, promise)?);
+    Ok(stores)
+}
+
+/// Made from its number wherever it is wanted, so that no list of keys has to be read.
+pub(crate) fn key(number: u64) -> [u8; 16] {
+    let mut seeded = SplitMix64::new(number);
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&seeded.bits().to_le_bytes());
+    key[8..].copy_from_slice(&seeded.bits().to_le_bytes());
+    key
+}
+
+pub(crate) fn value(number: u64, bytes: usize) -> Vec<u8> {
+    let mut seeded = SplitMix64::new(!number);
+    let mut value = vec![0; bytes];
+    for word in value[..bytes / 2].chunks_mut(8) {
+        word.copy_from_slice(&seeded.bits().to_le_bytes()[..word.len()]);
+    }
+    value
+}
+
+pub(crate) fn entry(number: u64, bytes: usize) -> Entry {
+    (key(number).to_vec(), value(number, bytes))
+}

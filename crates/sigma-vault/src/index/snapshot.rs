@@ -1,0 +1,285 @@
+//! The index as a file, so that opening need not read the segments; `docs/formats/sigma-vault.md`
+//! has the field tables.
+//!
+//! A snapshot names a place in the log and holds at least every change before it. Changes behind
+//! that place are applied again from the log, in its order, which ends in the same state whether
+//! the snapshot held some of them or not. Everything it points to was durable before it was
+//! written. It is a copy of what the segments say: without it, or where anything about it does not
+//! fit the manifest, the segments are read instead.
+
+#![deny(clippy::indexing_slicing, clippy::unwrap_used)]
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::shard::Shard;
+use super::table::Entry;
+use crate::codec::Fields;
+use crate::error::VaultError;
+use crate::io::{read_exact_at, write_all_at};
+use crate::log::{FORMAT_VERSION, Ledger, Mark, Space};
+use crate::medium::Medium;
+
+pub(crate) const SNAPSHOT_NAME: &str = "INDEX";
+const SNAPSHOT_NEW_NAME: &str = "INDEX.new";
+const MAGIC: [u8; 8] = *b"SVindex\0";
+/// Longer files are not read: more keys than fit the words.
+const BYTES_MAX: u64 = 1 << 36;
+
+/// A segment that words point into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slot {
+    pub(crate) slot: u32,
+    pub(crate) segment: u64,
+    pub(crate) ledger: Ledger,
+}
+
+/// A key that the index holds itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Keyed {
+    pub(crate) space: Space,
+    pub(crate) key: Box<[u8]>,
+    pub(crate) entry: Entry,
+}
+
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) vault_id: u64,
+    /// The place in the log: everything before it is in the snapshot.
+    pub(crate) mark: Mark,
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) shards: Vec<Shard>,
+    pub(crate) keyed: Vec<Keyed>,
+}
+
+fn put_mark(bytes: &mut Vec<u8>, mark: &Mark) {
+    bytes.extend_from_slice(&mark.segment.to_le_bytes());
+    bytes.extend_from_slice(&mark.bytes.to_le_bytes());
+    bytes.extend_from_slice(&mark.last_sequence.to_le_bytes());
+    bytes.extend_from_slice(&mark.last_key_hash.to_le_bytes());
+    bytes.extend_from_slice(&mark.last_units.to_le_bytes());
+}
+
+/// A count; what is counted is in memory, so it fits.
+fn count(number: usize) -> [u8; 4] {
+    u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes()
+}
+
+impl Snapshot {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let words: usize = self.shards.iter().map(Shard::memory_bytes).sum();
+        let mut bytes = Vec::with_capacity(words + 4096 + self.slots.len() * 32);
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes.extend_from_slice(&count(self.slots.len()));
+        bytes.extend_from_slice(&self.vault_id.to_le_bytes());
+        put_mark(&mut bytes, &self.mark);
+        bytes.extend_from_slice(&count(self.shards.len()));
+        bytes.extend_from_slice(&count(self.keyed.len()));
+        for slot in &self.slots {
+            bytes.extend_from_slice(&slot.segment.to_le_bytes());
+            bytes.extend_from_slice(&slot.ledger.base_sequence.to_le_bytes());
+            bytes.extend_from_slice(&slot.ledger.tombstone_bytes.to_le_bytes());
+            bytes.extend_from_slice(&slot.slot.to_le_bytes());
+            bytes.extend_from_slice(&[0; 4]);
+        }
+        for keyed in &self.keyed {
+            bytes.push(keyed.space as u8);
+            let key_bytes = u16::try_from(keyed.key.len()).unwrap_or(u16::MAX);
+            bytes.extend_from_slice(&key_bytes.to_le_bytes());
+            bytes.extend_from_slice(&keyed.key);
+            bytes.extend_from_slice(&keyed.entry.segment.to_le_bytes());
+            bytes.extend_from_slice(&keyed.entry.offset.to_le_bytes());
+            bytes.extend_from_slice(&keyed.entry.bytes.to_le_bytes());
+            bytes.extend_from_slice(&keyed.entry.sequence.to_le_bytes());
+        }
+        for shard in &self.shards {
+            shard.encode(&mut bytes);
+        }
+        let check = xxh3_64(&bytes);
+        bytes.extend_from_slice(&check.to_le_bytes());
+        bytes
+    }
+
+    /// `None` for anything that is not a whole snapshot of this format version.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (body, check) = bytes.split_last_chunk::<8>()?;
+        if xxh3_64(body) != u64::from_le_bytes(*check) {
+            return None;
+        }
+        let mut fields = Fields::new(body);
+        if fields.bytes(8)? != MAGIC || fields.u32()? != FORMAT_VERSION {
+            return None;
+        }
+        let slots = fields.u32()?;
+        let vault_id = fields.u64()?;
+        let mark = Mark {
+            segment: fields.u64()?,
+            bytes: fields.u64()?,
+            last_sequence: fields.u64()?,
+            last_key_hash: fields.u32()?,
+            last_units: fields.u32()?,
+        };
+        let (shards, keyed) = (fields.u32()?, fields.u32()?);
+        let snapshot = Self {
+            vault_id,
+            mark,
+            slots: (0..slots).map_while(|_| slot(&mut fields)).collect(),
+            keyed: (0..keyed).map_while(|_| key(&mut fields)).collect(),
+            shards: (0..shards)
+                .map_while(|_| Shard::decode(&mut fields))
+                .collect(),
+        };
+        let whole = snapshot.slots.len() as u64 == u64::from(slots)
+            && snapshot.keyed.len() as u64 == u64::from(keyed)
+            && snapshot.shards.len() as u64 == u64::from(shards)
+            && fields.remaining() == 0;
+        whole.then_some(snapshot)
+    }
+}
+
+fn slot(fields: &mut Fields<'_>) -> Option<Slot> {
+    let (segment, base_sequence) = (fields.u64()?, fields.u64()?);
+    let tombstone_bytes = fields.u64()?;
+    let slot = fields.u32()?;
+    fields.u32()?;
+    let ledger = Ledger {
+        base_sequence,
+        tombstone_bytes,
+    };
+    Some(Slot {
+        slot,
+        segment,
+        ledger,
+    })
+}
+
+fn key(fields: &mut Fields<'_>) -> Option<Keyed> {
+    let space = Space::from_bits(fields.u8()?)?;
+    let key_bytes = fields.u16()?;
+    let key = fields.bytes(key_bytes.into())?.into();
+    let entry = Entry {
+        segment: fields.u64()?,
+        offset: fields.u64()?,
+        bytes: fields.u64()?,
+        sequence: fields.u64()?,
+        intact: true,
+    };
+    Some(Keyed { space, key, entry })
+}
+
+/// Replaces the snapshot on disk. A failure costs nothing but time at the next opening, so it is
+/// logged and no more, unless it is that of a directory sync; whether the old or the new one is in
+/// force then, both hold.
+pub(crate) fn write_snapshot(medium: &Medium, bytes: &[u8]) -> Result<bool, VaultError> {
+    let storage = &medium.storage;
+    let result = storage.create(SNAPSHOT_NEW_NAME).and_then(|file| {
+        write_all_at(&*file, 0, bytes)?;
+        file.sync()?;
+        storage.rename(SNAPSHOT_NEW_NAME, SNAPSHOT_NAME)
+    });
+    if let Err(error) = &result {
+        tracing::warn!(%error, "no index snapshot written");
+        let _ = storage.remove(SNAPSHOT_NEW_NAME);
+        return Ok(false);
+    }
+    let synced = storage.sync_dir();
+    synced.map_err(|source| medium.poisoned_by("sync", "", source))?;
+    Ok(true)
+}
+
+/// The snapshot on disk, if there is a sound one.
+pub(crate) fn read_snapshot(medium: &Medium, names: &[String]) -> Option<Snapshot> {
+    if names.iter().any(|name| name == SNAPSHOT_NEW_NAME) {
+        let _ = medium.storage.remove(SNAPSHOT_NEW_NAME);
+    }
+    if !names.iter().any(|name| name == SNAPSHOT_NAME) {
+        return None;
+    }
+    let file = medium.storage.open(SNAPSHOT_NAME).ok()?;
+    let length = file.len().ok().filter(|length| *length <= BYTES_MAX)?;
+    if let Some(map) = file.map(length) {
+        return Snapshot::decode(map.bytes(0, length)?);
+    }
+    let mut bytes = vec![0; usize::try_from(length).ok()?];
+    read_exact_at(&*file, 0, &mut bytes).ok()?;
+    Snapshot::decode(&bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::word::Word;
+    use super::*;
+
+    fn sample() -> Snapshot {
+        let mut shards = vec![Shard::default(), Shard::default()];
+        for number in 0..20_u32 {
+            let word = Word::new(number % 3, u64::from(number + 8) * 8, 80).unwrap();
+            shards[0].insert(number.wrapping_mul(0x9e37_79b9), word);
+        }
+        Snapshot {
+            vault_id: 7,
+            mark: Mark {
+                segment: 4,
+                bytes: 640,
+                last_sequence: 9,
+                last_key_hash: 3,
+                last_units: 2,
+            },
+            slots: vec![Slot {
+                slot: 1,
+                segment: 4,
+                ledger: Ledger {
+                    base_sequence: 5,
+                    tombstone_bytes: 64,
+                },
+            }],
+            shards,
+            keyed: vec![Keyed {
+                space: Space::Rsu,
+                key: b"unit".as_slice().into(),
+                entry: Entry {
+                    segment: 4,
+                    offset: 64,
+                    bytes: 80,
+                    sequence: 6,
+                    intact: true,
+                },
+            }],
+        }
+    }
+
+    #[test]
+    fn round_trip_and_every_flipped_bit_and_length() {
+        let snapshot = sample();
+        let bytes = snapshot.encode();
+        let again = Snapshot::decode(&bytes).unwrap();
+        assert_eq!((again.vault_id, again.mark), (7, snapshot.mark));
+        assert_eq!(again.slots, snapshot.slots);
+        assert_eq!(again.keyed, snapshot.keyed);
+        let words = |snapshot: &Snapshot| -> Vec<Word> {
+            snapshot.shards.iter().flat_map(Shard::words).collect()
+        };
+        assert_eq!(words(&again), words(&snapshot));
+        assert_eq!(again.shards[0].len(), 20);
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(Snapshot::decode(&damaged).is_none(), "bit {bit}");
+        }
+        for length in 0..bytes.len() {
+            assert!(Snapshot::decode(&bytes[..length]).is_none(), "{length}");
+        }
+    }
+
+    #[test]
+    fn counts_that_do_not_fit_are_refused_before_allocation() {
+        let bytes = sample().encode();
+        for position in [12, 56, 60] {
+            let mut body = bytes[..bytes.len() - 8].to_vec();
+            body[position..position + 4].copy_from_slice(&u32::MAX.to_le_bytes());
+            let check = xxh3_64(&body);
+            body.extend_from_slice(&check.to_le_bytes());
+            assert!(Snapshot::decode(&body).is_none(), "{position}");
+        }
+    }
+}

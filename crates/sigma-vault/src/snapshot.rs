@@ -1,0 +1,89 @@
+//! When the index is written to its snapshot, and how.
+
+use std::sync::TryLockError;
+use std::sync::atomic::Ordering;
+
+use crate::error::VaultError;
+use crate::index::{Slot, Snapshot, write_snapshot};
+use crate::vault::{Vault, held, shared};
+
+impl Vault {
+    /// Writes a snapshot of the index if enough was written since the last one and no compaction
+    /// is under way. Called without any lock held.
+    pub(crate) fn snapshot_if_due(&self) {
+        if self.counters.written_bytes.get() < self.snapshot_due.load(Ordering::Relaxed) {
+            return;
+        }
+        // While records are moved, copies of shards taken one by one would not fit together.
+        let _still = match self.compaction.try_lock() {
+            Ok(still) => still,
+            Err(TryLockError::Poisoned(still)) => still.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        if let Err(error) = self.snapshot_index() {
+            tracing::warn!(%error, "no index snapshot written");
+        }
+    }
+
+    /// Writes a snapshot of the index. The caller keeps compaction from running; reads and writes
+    /// go on.
+    ///
+    /// # Errors
+    /// Those of a sync of the log; where only the snapshot fails, that is logged and no error.
+    pub(crate) fn snapshot_index(&self) -> Result<(), VaultError> {
+        let index_bytes = self.index.memory_bytes() as u64;
+        let wait = self
+            .options
+            .snapshot_bytes_min()
+            .max(index_bytes.saturating_mul(2));
+        let due = self.counters.written_bytes.get().saturating_add(wait);
+        self.snapshot_due.store(due, Ordering::Relaxed);
+        // What is known to be lost is not in a snapshot: opening has to find it again.
+        if self.any_losses || !self.unsound.is_empty() {
+            return Ok(());
+        }
+        let (mark, mut slots) = {
+            let log = held(&self.log);
+            if log.must_roll {
+                return Ok(());
+            }
+            let ledger = |segment| (segment, log.ledger(segment));
+            let segments = log.manifest.marks.iter().map(|mark| mark.segment);
+            (log.end_mark(), segments.map(ledger).collect::<Vec<_>>())
+        };
+        let shards = self.index.shards();
+        let keyed = self.index.keyed_all();
+        let slots = {
+            let files = shared(&self.files);
+            let known = files.iter().map(|(slot, file)| {
+                let position = slots
+                    .iter()
+                    .position(|(segment, _)| *segment == file.segment);
+                Slot {
+                    slot,
+                    segment: file.segment,
+                    ledger: position
+                        .map(|at| slots.swap_remove(at).1)
+                        .unwrap_or_default(),
+                }
+            });
+            known.collect()
+        };
+        // Everything that the copies point to.
+        self.sync_log()?;
+        let snapshot = Snapshot {
+            vault_id: self.vault_id,
+            mark,
+            slots,
+            shards,
+            keyed,
+        };
+        let bytes = snapshot.encode();
+        drop(snapshot);
+        if write_snapshot(&self.medium, &bytes)? {
+            self.counters.index_snapshots.add(1);
+            self.counters.index_snapshot_bytes.add(bytes.len() as u64);
+        }
+        Ok(())
+    }
+}
