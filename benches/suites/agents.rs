@@ -4,6 +4,16 @@
 //! Tasks are almost empty, so the figures are the cost of handing a task over and hearing back. Ours
 //! keeps its time accounting on; the peers keep none.
 
+mod agents_batch;
+#[path = "agents/ask.rs"]
+mod ask;
+#[path = "agents/load.rs"]
+mod load;
+#[path = "agents/memory.rs"]
+mod memory;
+#[path = "agents/tail.rs"]
+mod tail;
+
 use agent_collective::{Runtime, Task, TaskContext, TeamConfig};
 use criterion::Throughput;
 use neurectomy_bench::suite::Work;
@@ -12,7 +22,7 @@ use std::hint::black_box;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const WORKERS: usize = 2;
 
@@ -20,9 +30,19 @@ fn main() -> ExitCode {
     neurectomy_bench::run("agents", |suite| {
         let runtime = runtime(4096)?;
         spawn_outside(suite, &runtime)?;
+        spawn_inside(suite)?;
         bulk(suite, &runtime)?;
-        ask(suite, &runtime)?;
-        accounting(suite)
+        ask::submit_and_join(suite, &runtime)?;
+        ask::same_worker(suite, &runtime)?;
+        ask::across_cores(suite, &runtime)?;
+        ask::mailbox(suite, &runtime)?;
+        load::open_loop(suite)?;
+        load::overload(suite)?;
+        tail::hedging(suite)?;
+        tail::fan_out(suite, &runtime)?;
+        memory::idle_agents(suite, &runtime)?;
+        accounting(suite)?;
+        agents_batch::rows(suite)
     })
 }
 
@@ -98,6 +118,13 @@ impl ChannelPool {
     }
 }
 
+impl ChannelPool {
+    fn try_spawn(&self, job: impl FnOnce() + Send + 'static) -> bool {
+        let sender = self.sender.as_ref().expect("open until dropped");
+        sender.try_send(Box::new(job)).is_ok()
+    }
+}
+
 impl Drop for ChannelPool {
     fn drop(&mut self) {
         self.sender = None;
@@ -122,7 +149,7 @@ fn spawn_outside(suite: &mut Suite, runtime: &Runtime) -> Result<(), BenchError>
         for _ in 0..count {
             let tally = Arc::clone(&tally);
             let task = Task::new("work", move |_: &TaskContext<'_>| tally.one());
-            runtime.submit(task).expect("the runtime is open").detach();
+            runtime.spawn(task).expect("the runtime is open");
         }
         tally.wait();
     };
@@ -159,9 +186,36 @@ fn spawn_outside(suite: &mut Suite, runtime: &Runtime) -> Result<(), BenchError>
             tally.wait();
         });
     });
+    let executor = Arc::new(async_executor::Executor::new());
+    let (stop, stopped) = kanal::bounded_async::<()>(1);
+    let threads: Vec<_> = (0..WORKERS)
+        .map(|_| {
+            let (executor, stopped) = (Arc::clone(&executor), stopped.clone());
+            std::thread::spawn(move || {
+                async_io::block_on(executor.run(async move {
+                    let _ = stopped.recv().await;
+                }));
+            })
+        })
+        .collect();
+    group.bench_function("async-executor", |b| {
+        b.iter(|| {
+            let tally = Tally::new(count);
+            for _ in 0..count {
+                let tally = Arc::clone(&tally);
+                executor.spawn(async move { tally.one() }).detach();
+            }
+            tally.wait();
+        });
+    });
+    drop(stop);
+    for thread in threads {
+        let _ = thread.join();
+    }
     group.finish();
     for (peer, goal) in [
         ("crossbeam-channel", Some(Goal::RatioAtMost(1.0))),
+        ("async-executor", None),
         ("tokio", None),
         ("rayon", None),
     ] {
@@ -186,12 +240,11 @@ fn bulk(suite: &mut Suite, runtime: &Runtime) -> Result<(), BenchError> {
         .build()?;
     let job = |i: usize| black_box(i).wrapping_mul(31);
     let run_ours = || -> usize {
-        let tasks = (0..count).map(|i| Task::new("work", move |_: &TaskContext<'_>| job(i)));
-        let handles = runtime.submit_all(tasks).expect("the queue holds them");
-        handles
-            .into_iter()
-            .map(|handle| handle.join().expect("no panic"))
-            .sum()
+        let task = Task::bulk("work", move |i, _: &TaskContext<'_>| job(i));
+        let handle = runtime
+            .submit_bulk(count, task)
+            .expect("the queue has room");
+        handle.join().expect("no panic").into_iter().sum()
     };
     let run_rayon =
         || -> usize { rayon.install(|| (0..count).into_par_iter().with_max_len(1).map(job).sum()) };
@@ -214,36 +267,70 @@ fn bulk(suite: &mut Suite, runtime: &Runtime) -> Result<(), BenchError> {
     Ok(())
 }
 
-/// One task at a time: submit, wait for its answer. The waiting thread parks, so this is the price
-/// of two wake-ups.
-fn ask(suite: &mut Suite, runtime: &Runtime) -> Result<(), BenchError> {
-    let count = suite.size(20, 3_000);
+/// A task that submits many, on the worker that runs it; the submitter waits outside.
+fn spawn_inside(suite: &mut Suite) -> Result<(), BenchError> {
+    let count = suite.size(200, 20_000);
+    let runtime = runtime(32_768)?;
     let tokio = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .build()?;
-    let (mut ours, mut theirs) = (Vec::with_capacity(count), Vec::with_capacity(count));
-    for i in 0..count {
-        let start = Instant::now();
-        let answer = runtime
-            .submit(Task::new("work", move |_: &TaskContext<'_>| i))?
-            .join()?;
-        ours.push(start.elapsed());
-        let start = Instant::now();
-        let expected = tokio.block_on(tokio.spawn(async move { i }))?;
-        theirs.push(start.elapsed());
-        if answer != expected {
-            return Err("ask: a wrong answer".into());
-        }
-    }
-    ours.sort_unstable();
-    theirs.sort_unstable();
-    let micros =
-        |times: &[Duration], q: usize| times[(times.len() - 1) * q / 100].as_secs_f64() * 1e6;
-    for q in [50, 99] {
-        suite.record(
-            Row::new(&format!("submit and join, p{q}"), "us", micros(&ours, q))
-                .against("tokio", micros(&theirs, q)),
-        );
+    let rayon = rayon::ThreadPoolBuilder::new()
+        .num_threads(WORKERS)
+        .build()?;
+    let mut group = suite.criterion().benchmark_group("spawn_inside");
+    group.throughput(Throughput::Elements(count as u64));
+    let capability = runtime.capability("work")?;
+    group.bench_function("agent-collective", |b| {
+        b.iter(|| {
+            let (tally, capability) = (Tally::new(count), capability.clone());
+            let shared = Arc::clone(&tally);
+            let outer = Task::new("work", move |context: &TaskContext<'_>| {
+                for _ in 0..count {
+                    let tally = Arc::clone(&shared);
+                    let task = Task::new(&capability, move |_: &TaskContext<'_>| tally.one());
+                    context.runtime().spawn(task).expect("the queue has room");
+                }
+            });
+            runtime.spawn(outer).expect("the runtime is open");
+            tally.wait();
+        });
+    });
+    group.bench_function("tokio", |b| {
+        b.iter(|| {
+            let tally = Tally::new(count);
+            let shared = Arc::clone(&tally);
+            tokio.spawn(async move {
+                for _ in 0..count {
+                    let tally = Arc::clone(&shared);
+                    tokio::spawn(async move { tally.one() });
+                }
+            });
+            tally.wait();
+        });
+    });
+    group.bench_function("rayon", |b| {
+        b.iter(|| {
+            let tally = Tally::new(count);
+            let shared = Arc::clone(&tally);
+            rayon.spawn(move || {
+                for _ in 0..count {
+                    let tally = Arc::clone(&shared);
+                    rayon::spawn(move || tally.one());
+                }
+            });
+            tally.wait();
+        });
+    });
+    group.finish();
+    for (peer, goal) in [("tokio", Some(Goal::RatioAtMost(0.15))), ("rayon", None)] {
+        suite.compare(Comparison {
+            measure: "spawn and complete from a worker",
+            group: "spawn_inside",
+            ours: "agent-collective",
+            peer,
+            work: Work::Operations(count as u64),
+            goal,
+        });
     }
     Ok(())
 }

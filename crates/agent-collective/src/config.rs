@@ -2,7 +2,7 @@
 
 use crate::error::CollectiveError;
 use crate::park::WORKERS_MAX;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, Simulation};
 use std::time::Duration;
 
 /// Most tasks that may be queued in one runtime: bounds memory to a few GiB.
@@ -186,6 +186,16 @@ impl RuntimeBuilder {
     pub fn build(self) -> Result<Runtime, CollectiveError> {
         let (settings, teams) = self.validate()?;
         Runtime::start(settings, teams)
+    }
+
+    /// Checks the settings and makes a runtime without threads whose schedule depends on `seed`
+    /// alone. It has one worker, whatever was set.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn simulate(self, seed: u64) -> Result<Simulation, CollectiveError> {
+        let (settings, teams) = self.validate()?;
+        Simulation::start(settings, &teams, seed)
     }
 
     fn validate(mut self) -> Result<(Settings, Vec<TeamConfig>), CollectiveError> {

@@ -1,5 +1,6 @@
 //! Errors: what can go wrong when building, submitting and joining.
 
+use crate::memory::MemoryExceeded;
 use std::fmt;
 use std::time::Duration;
 
@@ -50,12 +51,80 @@ pub enum CollectiveError {
         /// How long the shutdown waited.
         waited: Duration,
     },
+    /// A reservation would pass a byte budget.
+    #[error(transparent)]
+    Memory(#[from] MemoryExceeded),
     /// A task or message was not accepted.
     #[error(transparent)]
     Rejected(#[from] Rejection),
     /// A task was accepted and did not give a value.
     #[error(transparent)]
     Task(#[from] TaskError),
+    /// A setting of a batch or a pipeline is outside its legal range.
+    #[error("{operation}: {name} is {value}, allowed is {allowed}")]
+    InvalidSetting {
+        /// What it is a setting of.
+        operation: &'static str,
+        /// The setting.
+        name: &'static str,
+        /// What was given.
+        value: String,
+        /// What is legal.
+        allowed: String,
+    },
+    /// More items than a pipeline or a file batch may hold at one time.
+    #[error("{operation}: more than {items_max} items, the configured limit")]
+    TooManyItems {
+        /// What took the items.
+        operation: &'static str,
+        /// The configured limit.
+        items_max: usize,
+    },
+    /// The system refused every thread of a validation stage.
+    #[error("validate in stage `{stage}`: start a thread")]
+    StageThread {
+        /// Name of the stage.
+        stage: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The system refused an operation on a file or folder.
+    #[error("{operation} {}", path.display())]
+    File {
+        /// What was tried: `read`, `write`, `rename`.
+        operation: &'static str,
+        /// The file or folder.
+        path: std::path::PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file is longer than the limit; nothing was allocated for it.
+    #[error("read {}: longer than {bytes_max} bytes, the limit", path.display())]
+    FileTooLong {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The configured limit.
+        bytes_max: u64,
+    },
+    /// A write would replace something that it must not; nothing was written.
+    #[error("write {}: {reason}", path.display())]
+    OutputRefused {
+        /// The output file.
+        path: std::path::PathBuf,
+        /// Why.
+        reason: &'static str,
+    },
+    /// The conversion of a file failed.
+    #[error("convert {}", path.display())]
+    Convert {
+        /// The input file.
+        path: std::path::PathBuf,
+        /// What the conversion said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
 /// Why a task or message was not accepted.
@@ -215,6 +284,14 @@ pub enum TaskError {
         depth: usize,
         /// The configured limit.
         depth_max: usize,
+    },
+    /// The function of a batch gave another number of results than it got items.
+    #[error("batch: {items} items gave {results} results, must be as many")]
+    BatchMismatch {
+        /// Items that it got.
+        items: usize,
+        /// Results that it gave.
+        results: usize,
     },
     /// The value was already handed out by an earlier poll of the same handle.
     #[error("the result was already taken from this handle")]

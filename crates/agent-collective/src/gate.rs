@@ -1,21 +1,15 @@
-//! Bounded admission: a counter that never passes its capacity, with waiters for space.
+//! Bounded admission of messages to a mailbox: one counter that never passes its capacity.
 
-use crate::primitive::{AtomicUsize, Mutex, Ordering, fence, lock};
-use crate::waiters::{Waiters, wake, wake_all};
-use std::task::Waker;
+use crate::primitive::{AtomicUsize, Ordering};
+use crate::space::Space;
 
-/// Counts what is inside and admits no more than `capacity`.
-///
-/// No wake-up is lost: a waiter registers, publishes the number of waiters, passes a SeqCst fence
-/// and only then tries again; whoever leaves lowers the depth, passes a SeqCst fence and only then
-/// looks for waiters. One of the two sees the other.
+/// Counts what is inside and admits no more than `capacity`. Small; see
+/// [`Intake`](crate::intake::Intake) for the one that many workers leave at a time.
 #[derive(Debug)]
 pub struct Gate {
     capacity: usize,
     depth: AtomicUsize,
-    depth_max: AtomicUsize,
-    waiting: AtomicUsize,
-    waiters: Mutex<Waiters>,
+    space: Space,
 }
 
 impl Gate {
@@ -24,9 +18,7 @@ impl Gate {
         Self {
             capacity,
             depth: AtomicUsize::new(0),
-            depth_max: AtomicUsize::new(0),
-            waiting: AtomicUsize::new(0),
-            waiters: Mutex::new(Waiters::default()),
+            space: Space::new(),
         }
     }
 
@@ -40,9 +32,9 @@ impl Gate {
         self.depth.load(Ordering::Relaxed)
     }
 
-    /// The most that was ever inside.
-    pub fn depth_max(&self) -> usize {
-        self.depth_max.load(Ordering::Relaxed)
+    /// Who waits for space.
+    pub fn space(&self) -> &Space {
+        &self.space
     }
 
     /// Takes one place; when full, says how many are inside.
@@ -59,76 +51,16 @@ impl Gate {
                 Ordering::Relaxed,
             );
             match taken {
-                Ok(_) => break,
+                Ok(_) => return Ok(()),
                 Err(current) => depth = current,
             }
         }
-        if depth + 1 > self.depth_max.load(Ordering::Relaxed) {
-            self.depth_max.fetch_max(depth + 1, Ordering::Relaxed);
-        }
-        Ok(())
     }
 
     /// Gives one place back and wakes one waiter.
     pub fn leave(&self) {
         self.depth.fetch_sub(1, Ordering::AcqRel);
-        self.wake_one();
-    }
-
-    fn wake_one(&self) {
-        fence(Ordering::SeqCst);
-        if self.waiting.load(Ordering::Relaxed) == 0 {
-            return;
-        }
-        let woken = {
-            let mut waiters = lock(&self.waiters);
-            let woken = waiters.pop();
-            self.waiting.store(waiters.len(), Ordering::Relaxed);
-            woken
-        };
-        if let Some(waker) = woken {
-            wake(waker);
-        }
-    }
-
-    /// Lists a waiter; the caller must try to enter once more afterwards.
-    pub fn register(&self, key: &mut Option<u64>, waker: &Waker) {
-        let mut waiters = lock(&self.waiters);
-        waiters.register(key, waker);
-        self.waiting.store(waiters.len(), Ordering::Relaxed);
-        drop(waiters);
-        fence(Ordering::SeqCst);
-    }
-
-    /// Withdraws a waiter that got in. If it was woken for it, that wake-up is used.
-    pub fn served(&self, key: u64) {
-        let mut waiters = lock(&self.waiters);
-        waiters.remove(key);
-        self.waiting.store(waiters.len(), Ordering::Relaxed);
-    }
-
-    /// Withdraws a waiter that does not want the space any more. If it was already woken, its
-    /// wake-up goes to the next one.
-    pub fn forget(&self, key: u64) {
-        let listed = {
-            let mut waiters = lock(&self.waiters);
-            let listed = waiters.remove(key);
-            self.waiting.store(waiters.len(), Ordering::Relaxed);
-            listed
-        };
-        if !listed {
-            self.wake_one();
-        }
-    }
-
-    /// Wakes every waiter, so that they see that the runtime shuts down.
-    pub fn wake_all(&self) {
-        let woken = {
-            let mut waiters = lock(&self.waiters);
-            self.waiting.store(0, Ordering::Relaxed);
-            waiters.take_all()
-        };
-        wake_all(woken);
+        self.space.wake_one();
     }
 }
 
@@ -143,7 +75,7 @@ mod tests {
         assert_eq!(gate.try_enter(), Err(3));
         gate.leave();
         assert!(gate.try_enter().is_ok());
-        assert_eq!((gate.depth(), gate.depth_max(), gate.capacity()), (3, 3, 3));
+        assert_eq!((gate.depth(), gate.capacity()), (3, 3));
     }
 
     #[test]
@@ -162,6 +94,5 @@ mod tests {
             }
         });
         assert_eq!(gate.depth(), 0);
-        assert!(gate.depth_max() <= 4);
     }
 }

@@ -3,10 +3,15 @@
 //! Each change of phase reads the clock once; the interval since the last change is added to the
 //! phase that ends. No phase is computed as "the rest", so a lost or doubly counted interval shows
 //! as a sum that differs from the wall time.
+//!
+//! A book is written by its worker alone, with plain stores, and copied by anyone: the owner makes
+//! the version odd before it changes the times and even afterwards, and a reader that saw the
+//! version change reads again (a sequence lock of atomics).
 
 use crate::clock::{NEVER_NS, thread_cpu_ns};
 use crate::error::TaskError;
-use crate::latency::Latency;
+use crate::latency::{Latency, Recorder};
+use crate::primitive::{AtomicU64, Mutex, Ordering, fence, lock};
 
 /// What a worker does with its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +30,29 @@ pub(crate) enum Phase {
 /// time and the CPU time since is shared out by the wall time of each team's running phases.
 const CPU_READ_INTERVAL_NS: u64 = 50_000;
 
-/// What one worker did for one team.
+/// A number that one thread changes and others read.
+#[derive(Debug, Default)]
+struct Own(AtomicU64);
+
+/// What one worker did for one team, as its worker keeps it.
+#[derive(Debug)]
+struct LiveRow {
+    running_ns: Own,
+    blocked_ns: Own,
+    queued_ns: Own,
+    cpu_ns: Own,
+    completed: Own,
+    failed: Own,
+    cancelled: Own,
+    expired: Own,
+    overdue: Own,
+    /// Running time whose CPU time has not been read yet.
+    unread_ns: Own,
+    queued: Recorder,
+    run: Recorder,
+}
+
+/// A copy of what one or more workers did for one team.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     pub(crate) running_ns: u64,
@@ -39,53 +66,132 @@ pub(crate) struct Row {
     pub(crate) overdue: u64,
     pub(crate) queued: Latency,
     pub(crate) run: Latency,
-    /// Running time whose CPU time has not been read yet.
-    unread_ns: u64,
 }
 
 /// The book of one worker. Changed by its own thread only; others take a [`snapshot`].
 ///
 /// [`snapshot`]: Ledger::snapshot
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Ledger {
-    phase: Phase,
-    since_ns: u64,
+    version: AtomicU64,
+    phase: AtomicU64,
+    since_ns: Own,
+    idle_ns: Own,
+    overhead_ns: Own,
+    overhead_cpu_ns: Own,
+    overhead_unread_ns: Own,
+    cpu_read_ns: Own,
+    cpu_read_at_ns: Own,
+    rows: Box<[LiveRow]>,
+    /// Team and deadline of each unfinished unit that has one, the innermost last.
+    open: Mutex<Vec<(usize, u64)>>,
+}
+
+/// A consistent copy of a [`Ledger`].
+#[derive(Clone, Debug)]
+pub(crate) struct Balance {
     pub(crate) idle_ns: u64,
     pub(crate) overhead_ns: u64,
     pub(crate) overhead_cpu_ns: u64,
     pub(crate) rows: Box<[Row]>,
-    /// Team and deadline of each unfinished unit, the innermost last.
     open: Vec<(usize, u64)>,
-    overhead_unread_ns: u64,
-    cpu_read_ns: u64,
-    cpu_read_at_ns: u64,
 }
 
 /// How one unit of work ended, for the books.
 pub(crate) struct Finished<'a> {
     pub(crate) team: usize,
     pub(crate) started_ns: u64,
+    pub(crate) deadline_ns: u64,
     pub(crate) error: Option<&'a TaskError>,
     /// The phase to go back to.
     pub(crate) resume: Phase,
 }
 
-impl Row {
-    pub(crate) fn new(latency: &Latency) -> Self {
+impl Own {
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    fn add(&self, value: u64) {
+        self.set(self.get() + value);
+    }
+}
+
+impl Phase {
+    /// As one word: the kind in the low two bits, the team above.
+    fn word(self) -> u64 {
+        match self {
+            Self::Idle => 0,
+            Self::Overhead => 1,
+            Self::Running(team) => (team as u64) << 2 | 2,
+            Self::Blocked(team) => (team as u64) << 2 | 3,
+        }
+    }
+
+    fn from_word(word: u64) -> Self {
+        let team = usize::try_from(word >> 2).unwrap_or(0);
+        match word & 3 {
+            0 => Self::Idle,
+            1 => Self::Overhead,
+            2 => Self::Running(team),
+            _ => Self::Blocked(team),
+        }
+    }
+}
+
+impl LiveRow {
+    fn new(latency: &Latency) -> Self {
         Self {
-            running_ns: 0,
-            blocked_ns: 0,
-            queued_ns: 0,
-            cpu_ns: 0,
-            completed: 0,
-            failed: 0,
-            cancelled: 0,
-            expired: 0,
-            overdue: 0,
+            running_ns: Own::default(),
+            blocked_ns: Own::default(),
+            queued_ns: Own::default(),
+            cpu_ns: Own::default(),
+            completed: Own::default(),
+            failed: Own::default(),
+            cancelled: Own::default(),
+            expired: Own::default(),
+            overdue: Own::default(),
+            unread_ns: Own::default(),
+            queued: Recorder::new(latency),
+            run: Recorder::new(latency),
+        }
+    }
+
+    fn count(&self, error: Option<&TaskError>) {
+        let counter = match error {
+            None => &self.completed,
+            Some(TaskError::Cancelled) => &self.cancelled,
+            Some(TaskError::DeadlineExceeded { .. }) => &self.expired,
+            Some(_) => &self.failed,
+        };
+        counter.add(1);
+    }
+
+    /// The numbers; the latencies come from `Recorder::snapshot`.
+    fn copy(&self, latency: &Latency) -> Row {
+        Row {
+            running_ns: self.running_ns.get(),
+            blocked_ns: self.blocked_ns.get(),
+            queued_ns: self.queued_ns.get(),
+            cpu_ns: self.cpu_ns.get(),
+            completed: self.completed.get(),
+            failed: self.failed.get(),
+            cancelled: self.cancelled.get(),
+            expired: self.expired.get(),
+            overdue: self.overdue.get(),
             queued: latency.clone(),
             run: latency.clone(),
-            unread_ns: 0,
         }
+    }
+}
+
+impl Row {
+    pub(crate) fn new(latency: &Latency) -> Self {
+        LiveRow::new(latency).copy(latency)
     }
 
     /// Adds the counts and times of the same team on another worker.
@@ -102,103 +208,243 @@ impl Row {
         self.queued.merge(&other.queued);
         self.run.merge(&other.run);
     }
-
-    fn count(&mut self, error: Option<&TaskError>) {
-        match error {
-            None => self.completed += 1,
-            Some(TaskError::Cancelled) => self.cancelled += 1,
-            Some(TaskError::DeadlineExceeded { .. }) => self.expired += 1,
-            Some(_) => self.failed += 1,
-        }
-    }
 }
 
 impl Ledger {
     /// Starts at `now_ns` in the phase overhead.
     pub(crate) fn new(now_ns: u64, teams: usize, latency: &Latency) -> Self {
-        Self {
-            phase: Phase::Overhead,
-            since_ns: now_ns,
-            idle_ns: 0,
-            overhead_ns: 0,
-            overhead_cpu_ns: 0,
-            rows: vec![Row::new(latency); teams].into_boxed_slice(),
-            open: Vec::new(),
-            overhead_unread_ns: 0,
-            cpu_read_ns: 0,
-            cpu_read_at_ns: now_ns,
-        }
+        let ledger = Self {
+            version: AtomicU64::new(0),
+            phase: AtomicU64::new(Phase::Overhead.word()),
+            since_ns: Own::default(),
+            idle_ns: Own::default(),
+            overhead_ns: Own::default(),
+            overhead_cpu_ns: Own::default(),
+            overhead_unread_ns: Own::default(),
+            cpu_read_ns: Own::default(),
+            cpu_read_at_ns: Own::default(),
+            rows: (0..teams).map(|_| LiveRow::new(latency)).collect(),
+            open: Mutex::new(Vec::new()),
+        };
+        ledger.open_at(now_ns);
+        ledger
     }
 
     /// Starts the timeline again at `now_ns`, so that those of all workers begin at one stamp.
-    pub(crate) fn open_at(&mut self, now_ns: u64) {
-        self.since_ns = now_ns;
-        self.cpu_read_at_ns = now_ns;
+    pub(crate) fn open_at(&self, now_ns: u64) {
+        self.since_ns.set(now_ns);
+        self.cpu_read_at_ns.set(now_ns);
     }
 
     /// Starts counting the CPU time of the calling thread, which is the worker's own.
-    pub(crate) fn start_cpu(&mut self) {
-        self.cpu_read_ns = thread_cpu_ns();
+    pub(crate) fn start_cpu(&self) {
+        self.cpu_read_ns.set(thread_cpu_ns());
+    }
+
+    /// Runs `change` so that no reader takes a half-changed book for a whole one.
+    fn write<R>(&self, change: impl FnOnce() -> R) -> R {
+        let version = self.version.load(Ordering::Relaxed);
+        self.version.store(version + 1, Ordering::Relaxed);
+        fence(Ordering::Release);
+        let result = change();
+        self.version.store(version + 2, Ordering::Release);
+        result
+    }
+
+    /// Runs `copy` until nothing changed meanwhile.
+    fn read<R>(&self, copy: impl Fn() -> R) -> R {
+        loop {
+            let before = self.version.load(Ordering::Acquire);
+            if before.is_multiple_of(2) {
+                let result = copy();
+                fence(Ordering::Acquire);
+                if self.version.load(Ordering::Relaxed) == before {
+                    return result;
+                }
+            }
+            std::hint::spin_loop();
+        }
     }
 
     /// Changes the phase and returns the one that ended.
-    pub(crate) fn switch(&mut self, now_ns: u64, next: Phase) -> Phase {
-        self.settle(now_ns);
-        if now_ns.saturating_sub(self.cpu_read_at_ns) >= CPU_READ_INTERVAL_NS {
+    pub(crate) fn switch(&self, now_ns: u64, next: Phase) -> Phase {
+        let before = self.write(|| self.change_phase(now_ns, next));
+        self.read_cpu_if_due(now_ns);
+        before
+    }
+
+    fn change_phase(&self, now_ns: u64, next: Phase) -> Phase {
+        let ending = Phase::from_word(self.phase.load(Ordering::Relaxed));
+        let ns = now_ns.saturating_sub(self.since_ns.get());
+        self.since_ns.set(self.since_ns.get().max(now_ns));
+        match ending {
+            Phase::Idle => self.idle_ns.add(ns),
+            Phase::Overhead => {
+                self.overhead_ns.add(ns);
+                self.overhead_unread_ns.add(ns);
+            }
+            Phase::Running(team) => {
+                self.rows[team].running_ns.add(ns);
+                self.rows[team].unread_ns.add(ns);
+            }
+            Phase::Blocked(team) => self.rows[team].blocked_ns.add(ns),
+        }
+        self.phase.store(next.word(), Ordering::Relaxed);
+        ending
+    }
+
+    fn read_cpu_if_due(&self, now_ns: u64) {
+        if now_ns.saturating_sub(self.cpu_read_at_ns.get()) >= CPU_READ_INTERVAL_NS {
             self.read_cpu(now_ns);
         }
-        std::mem::replace(&mut self.phase, next)
     }
 
     /// A unit of work starts; returns the phase it interrupts.
     pub(crate) fn begin(
-        &mut self,
+        &self,
         now_ns: u64,
         team: usize,
         queued_ns: u64,
         deadline_ns: u64,
     ) -> Phase {
-        let row = &mut self.rows[team];
-        row.queued_ns += queued_ns;
+        let row = &self.rows[team];
         row.queued.record(queued_ns);
-        self.open.push((team, deadline_ns));
-        self.switch(now_ns, Phase::Running(team))
+        if deadline_ns != NEVER_NS {
+            lock(&self.open).push((team, deadline_ns));
+        }
+        self.write(|| {
+            row.queued_ns.add(queued_ns);
+            self.change_phase(now_ns, Phase::Running(team))
+        })
     }
 
     /// The unit that began last ends.
-    pub(crate) fn end(&mut self, now_ns: u64, unit: &Finished<'_>) {
-        self.switch(now_ns, unit.resume);
-        let deadline_ns = self
-            .open
-            .pop()
-            .map_or(NEVER_NS, |(_, deadline_ns)| deadline_ns);
-        let row = &mut self.rows[unit.team];
-        row.run.record(now_ns.saturating_sub(unit.started_ns));
-        row.count(unit.error);
-        if now_ns > deadline_ns {
-            row.overdue += 1;
+    pub(crate) fn end(&self, now_ns: u64, unit: &Finished<'_>) {
+        let row = &self.rows[unit.team];
+        if unit.deadline_ns != NEVER_NS {
+            lock(&self.open).pop();
         }
+        row.run.record(now_ns.saturating_sub(unit.started_ns));
+        self.write(|| {
+            self.change_phase(now_ns, unit.resume);
+            row.count(unit.error);
+            if now_ns > unit.deadline_ns {
+                row.overdue.add(1);
+            }
+        });
+        self.read_cpu_if_due(now_ns);
     }
 
-    /// A unit ended without being run.
-    pub(crate) fn refuse(&mut self, team: usize, queued_ns: u64, error: &TaskError) {
-        let row = &mut self.rows[team];
-        row.queued_ns += queued_ns;
-        row.queued.record(queued_ns);
-        row.count(Some(error));
+    /// A share of a bulk job ends: `count` items, begun together, of which some failed.
+    pub(crate) fn end_many(&self, now_ns: u64, unit: &Finished<'_>, count: u64, failed: u64) {
+        let row = &self.rows[unit.team];
+        if unit.deadline_ns != NEVER_NS {
+            lock(&self.open).pop();
+        }
+        let each_ns = now_ns.saturating_sub(unit.started_ns) / count.max(1);
+        row.run.record_many(each_ns, count);
+        self.write(|| {
+            self.change_phase(now_ns, unit.resume);
+            row.completed.add(count.saturating_sub(failed));
+            row.failed.add(failed);
+            if now_ns > unit.deadline_ns {
+                row.overdue.add(count);
+            }
+        });
+        self.read_cpu_if_due(now_ns);
+    }
+
+    /// The items of a share of a bulk job start.
+    pub(crate) fn begin_many(
+        &self,
+        now_ns: u64,
+        team: usize,
+        (queued_ns, count): (u64, u64),
+        deadline_ns: u64,
+    ) -> Phase {
+        let row = &self.rows[team];
+        row.queued.record_many(queued_ns, count);
+        if deadline_ns != NEVER_NS {
+            lock(&self.open).push((team, deadline_ns));
+        }
+        self.write(|| {
+            row.queued_ns.add(queued_ns.saturating_mul(count));
+            self.change_phase(now_ns, Phase::Running(team))
+        })
+    }
+
+    /// Units ended without being run.
+    pub(crate) fn refuse(&self, team: usize, queued_ns: u64, error: &TaskError, count: u64) {
+        let row = &self.rows[team];
+        row.queued.record_many(queued_ns, count);
+        self.write(|| {
+            row.queued_ns.add(queued_ns.saturating_mul(count));
+            for _ in 0..count {
+                row.count(Some(error));
+            }
+        });
     }
 
     /// The worker's thread ends: its CPU clock is read a last time and it counts as idle from now.
-    pub(crate) fn close(&mut self, now_ns: u64) {
+    pub(crate) fn close(&self, now_ns: u64) {
         self.switch(now_ns, Phase::Idle);
         self.read_cpu(now_ns);
     }
 
-    /// A copy with the phase that is going on included up to `now_ns`.
-    pub(crate) fn snapshot(&self, now_ns: u64) -> Self {
-        let mut copy = self.clone();
-        copy.settle(now_ns);
-        copy
+    /// A copy with the phase that is going on included up to `now_ns`. The latencies may hold a
+    /// unit more than the counts, or a few if the worker is busy.
+    pub(crate) fn snapshot(&self, now_ns: u64, latency: &Latency) -> Balance {
+        let mut balance = self.read(|| {
+            let mut balance = Balance {
+                idle_ns: self.idle_ns.get(),
+                overhead_ns: self.overhead_ns.get(),
+                overhead_cpu_ns: self.overhead_cpu_ns.get(),
+                rows: self.rows.iter().map(|row| row.copy(latency)).collect(),
+                open: Vec::new(),
+            };
+            let phase = Phase::from_word(self.phase.load(Ordering::Relaxed));
+            balance.add_current(phase, now_ns.saturating_sub(self.since_ns.get()));
+            balance
+        });
+        balance.open.clone_from(&lock(&self.open));
+        for (row, live) in balance.rows.iter_mut().zip(&self.rows) {
+            row.queued = live.queued.snapshot();
+            row.run = live.run.snapshot();
+        }
+        balance
+    }
+
+    /// Shares the CPU time since the last reading out by unread running and overhead time.
+    fn read_cpu(&self, now_ns: u64) {
+        let cpu_ns = thread_cpu_ns();
+        let used_ns = u128::from(cpu_ns.saturating_sub(self.cpu_read_ns.get()));
+        self.cpu_read_ns.set(cpu_ns);
+        self.cpu_read_at_ns.set(now_ns);
+        let overhead_ns = self.overhead_unread_ns.get();
+        let unread_ns = overhead_ns + self.rows.iter().map(|row| row.unread_ns.get()).sum::<u64>();
+        self.write(|| {
+            let mut left_ns = used_ns;
+            for row in self.rows.iter().filter(|row| row.unread_ns.get() > 0) {
+                let share_ns = used_ns * u128::from(row.unread_ns.get()) / u128::from(unread_ns);
+                row.cpu_ns.add(u64::try_from(share_ns).unwrap_or(0));
+                left_ns -= share_ns;
+                row.unread_ns.set(0);
+            }
+            self.overhead_cpu_ns
+                .add(u64::try_from(left_ns).unwrap_or(0));
+            self.overhead_unread_ns.set(0);
+        });
+    }
+}
+
+impl Balance {
+    fn add_current(&mut self, phase: Phase, ns: u64) {
+        match phase {
+            Phase::Idle => self.idle_ns += ns,
+            Phase::Overhead => self.overhead_ns += ns,
+            Phase::Running(team) => self.rows[team].running_ns += ns,
+            Phase::Blocked(team) => self.rows[team].blocked_ns += ns,
+        }
     }
 
     /// How many unfinished units of `team` are past their deadline.
@@ -206,63 +452,47 @@ impl Ledger {
         let late = |&&(of, deadline_ns): &&(usize, u64)| of == team && now_ns > deadline_ns;
         self.open.iter().filter(late).count() as u64
     }
-
-    fn settle(&mut self, now_ns: u64) {
-        let ns = now_ns.saturating_sub(self.since_ns);
-        self.since_ns = self.since_ns.max(now_ns);
-        match self.phase {
-            Phase::Idle => self.idle_ns += ns,
-            Phase::Overhead => {
-                self.overhead_ns += ns;
-                self.overhead_unread_ns += ns;
-            }
-            Phase::Running(team) => {
-                self.rows[team].running_ns += ns;
-                self.rows[team].unread_ns += ns;
-            }
-            Phase::Blocked(team) => self.rows[team].blocked_ns += ns,
-        }
-    }
-
-    /// Shares the CPU time since the last reading out by unread running and overhead time.
-    fn read_cpu(&mut self, now_ns: u64) {
-        let cpu_ns = thread_cpu_ns();
-        let used_ns = u128::from(cpu_ns.saturating_sub(self.cpu_read_ns));
-        (self.cpu_read_ns, self.cpu_read_at_ns) = (cpu_ns, now_ns);
-        let unread_ns =
-            self.overhead_unread_ns + self.rows.iter().map(|row| row.unread_ns).sum::<u64>();
-        let mut left_ns = used_ns;
-        for row in self.rows.iter_mut().filter(|row| row.unread_ns > 0) {
-            let share_ns = used_ns * u128::from(row.unread_ns) / u128::from(unread_ns);
-            row.cpu_ns += u64::try_from(share_ns).unwrap_or(0);
-            left_ns -= share_ns;
-            row.unread_ns = 0;
-        }
-        self.overhead_cpu_ns += u64::try_from(left_ns).unwrap_or(0);
-        self.overhead_unread_ns = 0;
-    }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(neurectomy_loom)))]
 mod tests {
     use super::*;
 
-    fn ledger() -> Ledger {
-        Ledger::new(100, 2, &Latency::new().unwrap())
+    fn latency() -> Latency {
+        Latency::new().unwrap()
     }
 
-    fn total_ns(ledger: &Ledger) -> u64 {
-        let rows = ledger
+    fn ledger() -> Ledger {
+        Ledger::new(100, 2, &latency())
+    }
+
+    fn total_ns(balance: &Balance) -> u64 {
+        let rows = balance
             .rows
             .iter()
             .map(|row| row.running_ns + row.blocked_ns)
             .sum::<u64>();
-        rows + ledger.idle_ns + ledger.overhead_ns
+        rows + balance.idle_ns + balance.overhead_ns
+    }
+
+    fn finished(
+        team: usize,
+        started_ns: u64,
+        deadline_ns: u64,
+        resume: Phase,
+    ) -> Finished<'static> {
+        Finished {
+            team,
+            started_ns,
+            deadline_ns,
+            error: None,
+            resume,
+        }
     }
 
     #[test]
     fn phases_partition_the_time_also_when_units_nest() {
-        let mut book = ledger();
+        let book = ledger();
         let outer = book.begin(110, 0, 7, 150);
         assert_eq!(outer, Phase::Overhead);
         let waiting = book.switch(120, Phase::Blocked(0));
@@ -271,26 +501,14 @@ mod tests {
         let failed = TaskError::Panicked {
             message: String::new(),
         };
-        let unit = Finished {
-            team: 1,
-            started_ns: 125,
-            error: Some(&failed),
-            resume: inner,
-        };
+        let mut unit = finished(1, 125, NEVER_NS, inner);
+        unit.error = Some(&failed);
         book.end(145, &unit);
         book.switch(150, waiting);
-        assert_eq!(book.overdue_now(0, 155), 1);
-        book.end(
-            160,
-            &Finished {
-                team: 0,
-                started_ns: 110,
-                error: None,
-                resume: outer,
-            },
-        );
+        assert_eq!(book.snapshot(155, &latency()).overdue_now(0, 155), 1);
+        book.end(160, &finished(0, 110, 150, outer));
         book.switch(170, Phase::Idle);
-        let seen = book.snapshot(200);
+        let seen = book.snapshot(200, &latency());
 
         assert_eq!(total_ns(&seen), 100);
         assert_eq!((seen.idle_ns, seen.overhead_ns), (30, 20));
@@ -302,33 +520,61 @@ mod tests {
     }
 
     #[test]
+    fn shares_of_a_bulk_job_count_each_item() {
+        let book = ledger();
+        let resume = book.begin_many(110, 1, (4, 10), NEVER_NS);
+        book.end_many(210, &finished(1, 110, NEVER_NS, resume), 10, 3);
+        book.refuse(1, 5, &TaskError::Cancelled, 2);
+        let seen = book.snapshot(210, &latency());
+        let row = &seen.rows[1];
+        assert_eq!((row.completed, row.failed, row.cancelled), (7, 3, 2));
+        assert_eq!((row.queued_ns, row.running_ns), (50, 100));
+        assert_eq!(row.run.quantiles().count, 10);
+        assert_eq!(row.run.quantiles().max.as_nanos(), 10);
+        assert_eq!(row.queued.quantiles().count, 12);
+        assert_eq!(total_ns(&seen), 110);
+    }
+
+    #[test]
     fn a_snapshot_leaves_the_book_alone() {
-        let mut book = ledger();
+        let book = ledger();
         book.switch(150, Phase::Idle);
-        assert_eq!(total_ns(&book.snapshot(500)), 400);
-        assert_eq!(total_ns(&book), 50);
+        assert_eq!(total_ns(&book.snapshot(500, &latency())), 400);
+        assert_eq!(total_ns(&book.snapshot(150, &latency())), 50);
+    }
+
+    #[test]
+    fn a_snapshot_beside_a_busy_owner_adds_up() {
+        let book = ledger();
+        let now = AtomicU64::new(100);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 0..50_000u64 {
+                    let phase = [Phase::Idle, Phase::Running(1), Phase::Blocked(0)];
+                    book.switch(100 + 3 * round, phase[(round % 3) as usize]);
+                    now.store(100 + 3 * round, Ordering::Release);
+                }
+            });
+            for _ in 0..200 {
+                let at = now.load(Ordering::Acquire) + 1_000_000;
+                assert_eq!(total_ns(&book.snapshot(at, &latency())), at - 100);
+            }
+        });
     }
 
     #[test]
     fn cpu_time_goes_to_whoever_ran() {
-        let mut book = ledger();
+        let book = ledger();
         book.open_at(0);
         book.start_cpu();
         let resume = book.begin(0, 0, 0, NEVER_NS);
         let mut value = 1u64;
-        while thread_cpu_ns() < book.cpu_read_ns + 2_000_000 {
+        while thread_cpu_ns() < book.cpu_read_ns.get() + 2_000_000 {
             value = std::hint::black_box(value.wrapping_mul(3));
         }
-        book.end(
-            2_000_000,
-            &Finished {
-                team: 0,
-                started_ns: 0,
-                error: None,
-                resume,
-            },
-        );
-        assert!(book.rows[0].cpu_ns >= 2_000_000);
-        assert_eq!(book.rows[1].cpu_ns, 0);
+        book.end(2_000_000, &finished(0, 0, NEVER_NS, resume));
+        let seen = book.snapshot(2_000_000, &latency());
+        assert!(seen.rows[0].cpu_ns >= 2_000_000);
+        assert_eq!(seen.rows[1].cpu_ns, 0);
     }
 }

@@ -50,46 +50,67 @@
 #![deny(unsafe_code)]
 
 mod agent;
+pub mod batch;
+mod batcher;
 mod cancel;
+#[cfg_attr(not(neurectomy_loom), allow(unreachable_pub))]
+mod census;
 mod clock;
 mod config;
 mod error;
 #[cfg_attr(not(neurectomy_loom), allow(unreachable_pub))]
 mod gate;
+mod hedge;
+#[cfg_attr(not(neurectomy_loom), allow(unreachable_pub))]
+mod intake;
+#[cfg_attr(not(neurectomy_loom), allow(unreachable_pub))]
+mod lanes;
 #[cfg_attr(not(neurectomy_loom), allow(unreachable_pub))]
 mod latch;
 mod latency;
 mod ledger;
+mod memory;
 #[cfg_attr(not(neurectomy_loom), allow(unreachable_pub))]
 mod park;
+pub mod pipeline;
 #[cfg_attr(not(neurectomy_loom), allow(unreachable_pub))]
 mod primitive;
 mod queue;
 mod report;
 mod runtime;
 mod scope;
+#[cfg_attr(not(neurectomy_loom), allow(unreachable_pub))]
+mod space;
 mod task;
 mod team;
+mod timer;
 mod waiters;
 mod worker;
 
-pub use agent::{Agent, AgentConfig, AgentRef};
+pub use agent::{Agent, AgentConfig, AgentRef, AskFuture, Strategy, Supervisor, TellFuture};
+pub use batcher::{BatchConfig, Batcher};
 pub use cancel::CancelToken;
 pub use config::{RuntimeBuilder, TeamConfig};
 pub use error::{CollectiveError, Rejected, Rejection, TaskError};
+pub use hedge::{Hedge, HedgeConfig, HedgeStats, HedgedHandle};
 pub use latency::Quantiles;
+pub use memory::{MemoryBudget, MemoryExceeded, PooledBuffer, Reservation};
 pub use report::{Report, TeamReport, WorkerReport};
-pub use runtime::{BulkRejected, Runtime, RuntimeHandle, SubmitFuture};
+pub use runtime::{BulkHandle, BulkRejected, Runtime, RuntimeHandle, Simulation, SubmitFuture};
 pub use scope::{Scope, ScopedHandle};
 pub use task::{Capability, Interruption, JoinHandle, Priority, Task, TaskContext};
 
 /// The parts that `tests/loom.rs` checks.
 #[cfg(neurectomy_loom)]
 pub mod model {
+    pub use crate::census::Census;
     pub use crate::gate::Gate;
+    pub use crate::intake::Intake;
+    pub use crate::lanes::Lane;
     pub use crate::latch::Latch;
     pub use crate::park::{Sleepers, park_until};
     pub use crate::primitive::Parker;
+    pub use crate::task::{Gone, Slot};
 }
 
 #[cfg(doctest)]

@@ -2,7 +2,7 @@
 //!
 //! Source: crossbeam-deque (`Injector` for the shared queues, Chase-Lev deques, first in first out).
 
-use crate::task::Priority;
+use crate::task::{InlineTask, Priority};
 use crossbeam_deque::{Injector, Steal, Stealer, Worker as Deque};
 use std::sync::Arc;
 
@@ -14,7 +14,8 @@ pub(crate) trait Work: Send + Sync {
     /// Index of the team it runs for.
     fn team(&self) -> usize;
     fn priority(&self) -> Priority;
-    fn affinity(&self) -> Option<u64>;
+    /// The worker that its affinity key points to.
+    fn preferred(&self) -> Option<u16>;
     /// Whether it holds a place in the bounded queues until it is taken out.
     fn holds_place(&self) -> bool;
     /// Runs it, or drops it if somebody else ran it meanwhile.
@@ -23,7 +24,57 @@ pub(crate) trait Work: Send + Sync {
     fn discard(&self, shared: &Shared);
 }
 
-pub(crate) type Entry = Arc<dyn Work>;
+/// What lies in the queues.
+pub(crate) enum Entry {
+    /// Something that others hold too: a task with a handle, a bulk job, an agent.
+    Shared(Arc<dyn Work>),
+    /// A task that nobody waits for, stored in place.
+    Inline(InlineTask),
+}
+
+impl Entry {
+    pub(crate) fn team(&self) -> usize {
+        match self {
+            Self::Shared(work) => work.team(),
+            Self::Inline(task) => task.team(),
+        }
+    }
+
+    pub(crate) fn priority(&self) -> Priority {
+        match self {
+            Self::Shared(work) => work.priority(),
+            Self::Inline(task) => task.priority(),
+        }
+    }
+
+    pub(crate) fn preferred(&self) -> Option<usize> {
+        match self {
+            Self::Shared(work) => work.preferred().map(usize::from),
+            Self::Inline(_) => None,
+        }
+    }
+
+    pub(crate) fn holds_place(&self) -> bool {
+        match self {
+            Self::Shared(work) => work.holds_place(),
+            Self::Inline(_) => true,
+        }
+    }
+
+    pub(crate) fn run(self, worker: &Worker) {
+        match self {
+            Self::Shared(work) => work.run(worker),
+            Self::Inline(task) => task.run(worker),
+        }
+    }
+
+    pub(crate) fn discard(self, shared: &Shared) {
+        match self {
+            Self::Shared(work) => work.discard(shared),
+            Self::Inline(task) => task.discard(shared),
+        }
+    }
+}
 
 /// All queues of a runtime. Every entry can be taken by every worker.
 pub(crate) struct RunQueues {
@@ -47,12 +98,11 @@ impl RunQueues {
 
     /// Queues an entry for any worker and returns the worker to wake rather than another.
     pub(crate) fn push(&self, entry: Entry) -> Option<usize> {
-        match (entry.priority(), entry.affinity()) {
+        match (entry.priority(), entry.preferred()) {
             (Priority::High, _) => self.high.push(entry),
             (Priority::Low, _) => self.low.push(entry),
             (Priority::Normal, None) => self.normal.push(entry),
-            (Priority::Normal, Some(key)) => {
-                let worker = self.worker_of(key);
+            (Priority::Normal, Some(worker)) => {
                 self.inboxes[worker].push(entry);
                 return Some(worker);
             }
@@ -61,9 +111,9 @@ impl RunQueues {
     }
 
     /// The worker that an affinity key points to.
-    pub(crate) fn worker_of(&self, key: u64) -> usize {
+    pub(crate) fn worker_of(&self, key: u64) -> u16 {
         let mixed = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        usize::try_from(mixed).unwrap_or(0) % self.inboxes.len()
+        u16::try_from(mixed % self.inboxes.len() as u64).unwrap_or(0)
     }
 
     pub(crate) fn take_high(&self) -> Option<Entry> {
@@ -72,6 +122,14 @@ impl RunQueues {
 
     pub(crate) fn take_normal(&self) -> Option<Entry> {
         take(&self.normal)
+    }
+
+    /// Takes one entry to run and up to `limit - 1` more onto `deque`, where others can steal them.
+    pub(crate) fn take_normal_batch(&self, deque: &Deque<Entry>, limit: usize) -> Option<Entry> {
+        if self.normal.is_empty() {
+            return None;
+        }
+        steal_until_known(|| self.normal.steal_batch_with_limit_and_pop(deque, limit))
     }
 
     pub(crate) fn take_low(&self) -> Option<Entry> {
@@ -89,8 +147,12 @@ impl RunQueues {
             .map(|i| (first + i) % workers)
             .filter(|&v| v != thief);
         victims.into_iter().find_map(|victim| {
-            steal_until_known(|| self.stealers[victim].steal())
-                .or_else(|| take(&self.inboxes[victim]))
+            let stealer = &self.stealers[victim];
+            let stolen = match stealer.is_empty() {
+                true => None,
+                false => steal_until_known(|| stealer.steal()),
+            };
+            stolen.or_else(|| take(&self.inboxes[victim]))
         })
     }
 
@@ -118,7 +180,11 @@ impl RunQueues {
     }
 }
 
+/// Looking comes first, because it is two loads where stealing needs a fence.
 fn take(queue: &Injector<Entry>) -> Option<Entry> {
+    if queue.is_empty() {
+        return None;
+    }
     steal_until_known(|| queue.steal())
 }
 

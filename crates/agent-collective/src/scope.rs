@@ -1,6 +1,6 @@
 //! Structured submission: tasks that borrow from the stack of whoever waits for them.
 //!
-//! The only file with `unsafe`: a queue holds closures of any lifetime only if the compiler is told
+//! Has `unsafe`, because a queue holds closures of any lifetime only if the compiler is told
 //! that somebody waits for them.
 
 use crate::error::{Rejected, TaskError};
@@ -189,7 +189,7 @@ fn erase<'scope>(job: Box<dyn FnOnce(&TaskContext<'_>) + Send + 'scope>) -> Job 
     // SAFETY: the two types differ in the lifetime only. What is borrowed for `'scope` stays
     // valid until `RuntimeHandle::scope` returns or unwinds, which it does after `Scope::wait`. That
     // waits for the latch of every submitted task, and a task sets its latch only when its closure
-    // has been called or dropped (`TaskCell::run_claimed` and `TaskCell::end_with` take it out
+    // has been called or dropped (`TaskCell::run_claimed` and `TaskCell::end_without` come to that
     // first). The value it made lies in the slot, which is owned by the closure, gone by then, and
     // by the handle, which cannot outlive `'scope`. A rejected closure is dropped in
     // `Scope::submit`.

@@ -2,7 +2,8 @@
 
 use crate::config::TeamConfig;
 use crate::error::Rejection;
-use crate::gate::Gate;
+use crate::intake::Intake;
+use crate::lanes::Lane;
 use crate::primitive::{AtomicU64, AtomicUsize, Mutex, Ordering, lock};
 use crate::queue::Entry;
 use crate::task::{Capability, Priority};
@@ -11,8 +12,11 @@ use std::collections::VecDeque;
 /// One team: its bounded share of the queue, its limit on running tasks, its counters.
 pub(crate) struct Team {
     pub(crate) name: String,
-    pub(crate) gate: Gate,
-    pub(crate) submitted: AtomicU64,
+    pub(crate) intake: Intake,
+    /// Tasks that gave their place in `intake` back because they were refused elsewhere.
+    retreated: AtomicU64,
+    /// Accepted without a place: messages, tasks run in place, further items of bulk jobs.
+    extra: AtomicU64,
     pub(crate) rejected: AtomicU64,
     /// Ended by somebody else than a worker.
     pub(crate) cancelled: AtomicU64,
@@ -41,9 +45,10 @@ impl Team {
         });
         Self {
             name: config.name.clone(),
-            // Without a limit of its own the team is bounded by the runtime's gate.
-            gate: Gate::new(config.queue_capacity.unwrap_or(usize::MAX)),
-            submitted: AtomicU64::new(0),
+            // Without a limit of its own the team is bounded by the runtime's intake.
+            intake: Intake::new(config.queue_capacity.unwrap_or(usize::MAX), workers),
+            retreated: AtomicU64::new(0),
+            extra: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
             running: shared.then(|| AtomicUsize::new(0)),
@@ -78,6 +83,23 @@ impl Team {
         next
     }
 
+    /// A task with a place in the queue is refused after all.
+    pub(crate) fn retreat(&self) {
+        self.retreated.fetch_add(1, Ordering::Relaxed);
+        self.intake.leave(Lane::Outside);
+    }
+
+    /// Work was accepted that takes no place in the queue.
+    pub(crate) fn accept_extra(&self, count: u64) {
+        self.extra.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Accepted tasks and messages.
+    pub(crate) fn submitted(&self) -> u64 {
+        let retreated = self.retreated.load(Ordering::Relaxed);
+        self.intake.entered().saturating_sub(retreated) + self.extra.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn note_running(&self) {
         if let Some(running) = &self.running {
             running.fetch_add(1, Ordering::Relaxed);
@@ -92,8 +114,8 @@ impl Team {
 
     /// The rejection for a task that found this team's queue full.
     pub(crate) fn full(&self) -> Rejection {
-        let capacity = self.gate.capacity();
-        let depth = self.gate.depth().min(capacity);
+        let capacity = self.intake.capacity();
+        let depth = self.intake.depth();
         Rejection::TeamFull {
             team: self.name.clone(),
             depth,
@@ -107,7 +129,7 @@ impl Team {
             .running
             .as_ref()
             .map_or(0, |count| count.load(Ordering::Relaxed));
-        (self.gate.depth() + running, self.width)
+        (self.intake.depth() + running, self.width)
     }
 }
 

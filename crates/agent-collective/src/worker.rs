@@ -1,8 +1,10 @@
 //! A worker thread: finds entries, runs them, books its time.
 
 use crate::error::TaskError;
-use crate::ledger::{Finished, Phase};
-use crate::primitive::{Ordering, Parker, lock};
+use crate::lanes::Lane;
+use crate::ledger::{Finished, Ledger, Phase};
+use crate::park::Patience;
+use crate::primitive::{Ordering, Parker};
 use crate::queue::Entry;
 use crate::runtime::{RuntimeHandle, Shared};
 use crate::task::{Header, Priority, TaskContext, task_error};
@@ -16,18 +18,30 @@ use std::time::Duration;
 const NORMAL_FIRST_EVERY: u32 = 61;
 /// Every so many entries a worker looks for one of low priority first.
 const LOW_FIRST_EVERY: u32 = 64;
-/// How often a worker searches in vain before it sleeps.
-const SEARCHES_BEFORE_SLEEP: usize = 3;
+/// A worker takes at most so many entries from the shared queue at a time...
+const BATCH_MAX: u64 = 32;
+/// ... and no more than it runs in about so many nanoseconds, by the tasks it ran before: what
+/// lies on its deque waits for it unless somebody steals it.
+const BATCH_NS: u64 = 20_000;
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Worker>>> = const { RefCell::new(None) };
+}
+
+/// What a search ended with.
+enum Search {
+    Found(Entry),
+    /// Nothing worth looking any longer.
+    Nothing,
+    /// The runtime is closed and all work done.
+    Ended,
 }
 
 /// One unit of work on the stack of a worker.
 struct Frame {
     address: usize,
     team: usize,
-    depth: usize,
+    depth: u16,
     agent: bool,
 }
 
@@ -40,6 +54,9 @@ pub(crate) struct Worker {
     frames: RefCell<Vec<Frame>>,
     ticks: Cell<u32>,
     random: Cell<u64>,
+    patience: Patience,
+    /// Moving average of the time that a unit takes.
+    unit_ns: Cell<u64>,
 }
 
 impl Worker {
@@ -59,6 +76,8 @@ impl Worker {
             frames,
             ticks: Cell::new(0),
             random,
+            patience: Patience::new(),
+            unit_ns: Cell::new(BATCH_NS),
         }
     }
 
@@ -96,7 +115,7 @@ impl Worker {
         while let Some(entry) = worker.next_entry() {
             worker.run_entry(entry);
         }
-        lock(worker.ledger()).close(worker.shared().clock.now_ns());
+        worker.ledger().close(worker.shared().clock.now_ns());
         CURRENT.set(None);
         worker.shared().note_exit();
     }
@@ -104,10 +123,7 @@ impl Worker {
     /// Queues an entry that this worker made: on its own deque, unless priority or affinity say
     /// otherwise. Returns the worker to wake rather than another.
     pub(crate) fn push(&self, entry: Entry) -> Option<usize> {
-        let preferred = entry
-            .affinity()
-            .map(|key| self.shared().queues.worker_of(key));
-        let own = preferred.is_none_or(|worker| worker == self.index);
+        let own = entry.preferred().is_none_or(|worker| worker == self.index);
         if entry.priority() == Priority::Normal && own {
             self.deque.push(entry);
             return None;
@@ -122,22 +138,65 @@ impl Worker {
         let shared = self.shared();
         shared.sleepers.start_search();
         loop {
-            for _ in 0..SEARCHES_BEFORE_SLEEP {
-                if let Some(entry) = self.take_anywhere() {
+            match self.search() {
+                Search::Found(entry) => {
                     shared.sleepers.stop_search(|| !shared.queues.is_empty());
                     return Some(entry);
                 }
-                if shared.has_ended() {
+                Search::Ended => {
                     shared.sleepers.stop_search(|| false);
+                    // Whoever sleeps has to see it too.
+                    shared.sleepers.wake_all();
                     return None;
                 }
-                std::hint::spin_loop();
+                Search::Nothing => self.sleep(),
             }
-            self.switch(Phase::Idle);
-            let ready = || !shared.queues.is_empty() || shared.has_ended();
-            shared.sleepers.sleep(self.index, &self.parker, ready);
-            self.switch(Phase::Overhead);
         }
+    }
+
+    /// Looks through all queues, again and again while that is likely to be shorter than a sleep.
+    fn search(&self) -> Search {
+        let shared = self.shared();
+        let mut watch = self.patience.watch();
+        loop {
+            if !shared.queues.is_empty()
+                && let Some(entry) = self.take_anywhere()
+            {
+                self.patience.found(&watch);
+                return Search::Found(entry);
+            }
+            if shared.census.is_closed() && shared.census.has_ended() {
+                return Search::Ended;
+            }
+            let alone = shared.sleepers.searching() <= 1;
+            if !watch.goes_on(|| shared.clock.now_ns(), alone) {
+                return Search::Nothing;
+            }
+        }
+    }
+
+    fn sleep(&self) {
+        let shared = self.shared();
+        let from_ns = shared.clock.now_ns();
+        self.ledger().switch(from_ns, Phase::Idle);
+        let ready = || !shared.queues.is_empty() || shared.census.has_ended();
+        shared.sleepers.sleep(self.index, &self.parker, ready);
+        let until_ns = shared.clock.now_ns();
+        self.ledger().switch(until_ns, Phase::Overhead);
+        self.patience.slept(until_ns.saturating_sub(from_ns));
+    }
+
+    /// How many entries to take from the shared queue at a time.
+    fn batch(&self) -> usize {
+        let fitting = BATCH_NS / self.unit_ns.get().max(1);
+        usize::try_from(fitting.clamp(1, BATCH_MAX)).unwrap_or(1)
+    }
+
+    /// Takes the time of `count` units into the average.
+    fn note_unit(&self, ns: u64, count: u64) {
+        let each_ns = ns / count.max(1);
+        self.unit_ns
+            .set((self.unit_ns.get() * 7 + each_ns.min(1 << 40)) / 8);
     }
 
     /// Takes what can be had without robbing other workers.
@@ -161,7 +220,7 @@ impl Worker {
         self.deque
             .pop()
             .or_else(|| queues.take_inbox(self.index))
-            .or_else(|| queues.take_normal())
+            .or_else(|| queues.take_normal_batch(&self.deque, self.batch()))
     }
 
     fn take_anywhere(&self) -> Option<Entry> {
@@ -181,28 +240,43 @@ impl Worker {
         usize::try_from(x >> 33).unwrap_or(0)
     }
 
-    fn run_entry(&self, entry: Entry) {
+    /// Runs `body` with `worker` as that of this thread.
+    pub(crate) fn with_current<R>(worker: &Rc<Self>, body: impl FnOnce() -> R) -> R {
+        let before = CURRENT.replace(Some(Rc::clone(worker)));
+        let result = body();
+        CURRENT.set(before);
+        result
+    }
+
+    pub(crate) fn run_entry(&self, entry: Entry) {
         let shared = self.shared();
-        shared.took_out(&*entry);
+        shared.took_out(&entry, self.lane());
         let team = entry.team();
         // User code is caught where it runs; what is left are destructors of values that nobody
         // joined.
-        let ended = catch_unwind(AssertUnwindSafe(|| {
-            entry.run(self);
-            drop(entry);
-        }));
+        let ended = catch_unwind(AssertUnwindSafe(|| entry.run(self)));
         if let Err(payload) = ended {
             drop_quietly(payload);
         }
         shared.end_turn(team);
     }
 
-    fn ledger(&self) -> &crate::primitive::Mutex<crate::ledger::Ledger> {
+    /// Which lane of a count this worker writes.
+    pub(crate) fn lane(&self) -> Lane {
+        Lane::Worker(self.index)
+    }
+
+    /// A task or message that ran on this worker has ended.
+    pub(crate) fn end_one(&self) {
+        self.shared().end_one(self.lane());
+    }
+
+    pub(crate) fn ledger(&self) -> &Ledger {
         &self.shared().ledgers[self.index]
     }
 
     fn switch(&self, next: Phase) -> Phase {
-        lock(self.ledger()).switch(self.shared().clock.now_ns(), next)
+        self.ledger().switch(self.shared().clock.now_ns(), next)
     }
 
     /// Runs `wait` with its time booked as blocked.
@@ -236,7 +310,7 @@ impl Worker {
         self.frames
             .borrow()
             .last()
-            .map_or(0, |frame| frame.depth + 1)
+            .map_or(0, |frame| usize::from(frame.depth) + 1)
     }
 
     /// Whether one more unit may be nested on this worker.
@@ -265,12 +339,14 @@ impl Worker {
         let queued_ns = started_ns.saturating_sub(header.accepted_ns);
         if let Some(error) = shared.refusal(header, started_ns) {
             drop_quietly(body);
-            lock(self.ledger()).refuse(team, queued_ns, &error);
+            self.ledger().refuse(team, queued_ns, &error, 1);
             return Err(error);
         }
         shared.note_wait(queued_ns);
         shared.teams[team].note_running();
-        let resume = lock(self.ledger()).begin(started_ns, team, queued_ns, header.deadline_ns);
+        let resume = self
+            .ledger()
+            .begin(started_ns, team, queued_ns, header.deadline_ns);
         self.frames.borrow_mut().push(Frame {
             address,
             team,
@@ -288,22 +364,71 @@ impl Worker {
         let unit = Finished {
             team,
             started_ns,
+            deadline_ns: header.deadline_ns,
             error: result.as_ref().err(),
             resume,
         };
-        lock(self.ledger()).end(shared.clock.now_ns(), &unit);
+        let ended_ns = shared.clock.now_ns();
+        self.ledger().end(ended_ns, &unit);
+        self.note_unit(ended_ns.saturating_sub(started_ns), 1);
         shared.teams[team].note_ended();
         result
     }
 
+    /// Runs a share of a bulk job, `count` items begun together, with its books. `body` says how
+    /// many of them failed.
+    pub(crate) fn run_share(
+        &self,
+        header: &Header,
+        address: usize,
+        started_ns: u64,
+        count: u64,
+        body: impl FnOnce(&TaskContext<'_>) -> u64,
+    ) {
+        let shared = self.shared();
+        let team = header.team;
+        let queued_ns = started_ns.saturating_sub(header.accepted_ns);
+        shared.note_wait(queued_ns);
+        shared.teams[team].note_running();
+        let deadline_ns = header.deadline_ns;
+        let resume = self
+            .ledger()
+            .begin_many(started_ns, team, (queued_ns, count), deadline_ns);
+        self.frames.borrow_mut().push(Frame {
+            address,
+            team,
+            depth: header.depth,
+            agent: false,
+        });
+        let failed = {
+            let name = shared.teams[team].name.as_str();
+            let _span =
+                tracing::trace_span!(target: "agent_collective", "share", team = name, count);
+            let _entered = _span.enter();
+            body(&TaskContext::new(self, header))
+        };
+        self.frames.borrow_mut().pop();
+        let unit = Finished {
+            team,
+            started_ns,
+            deadline_ns,
+            error: None,
+            resume,
+        };
+        let ended_ns = shared.clock.now_ns();
+        self.ledger().end_many(ended_ns, &unit, count, failed);
+        self.note_unit(ended_ns.saturating_sub(started_ns), count);
+        shared.teams[team].note_ended();
+    }
+
     /// Books a unit that was cancelled through its handle while it was queued.
-    pub(crate) fn book_refusal(&self, header: &Header, error: &TaskError) {
+    pub(crate) fn book_refusal(&self, header: &Header, error: &TaskError, count: u64) {
         let queued_ns = self
             .shared()
             .clock
             .now_ns()
             .saturating_sub(header.accepted_ns);
-        lock(self.ledger()).refuse(header.team, queued_ns, error);
+        self.ledger().refuse(header.team, queued_ns, error, count);
     }
 }
 
@@ -321,8 +446,8 @@ impl Drop for AbortOnUnwind {
 
 impl Shared {
     /// Why a unit must not start.
-    fn refusal(&self, header: &Header, now_ns: u64) -> Option<TaskError> {
-        if self.is_stopping() || header.is_cancelled() {
+    pub(crate) fn refusal(&self, header: &Header, now_ns: u64) -> Option<TaskError> {
+        if self.census.is_stopping() || header.is_cancelled() {
             return Some(TaskError::Cancelled);
         }
         let late = Duration::from_nanos(now_ns.saturating_sub(header.deadline_ns));
@@ -330,7 +455,7 @@ impl Shared {
     }
 
     /// Keeps the last queue wait for the age limit.
-    fn note_wait(&self, queued_ns: u64) {
+    pub(crate) fn note_wait(&self, queued_ns: u64) {
         if self.settings.queue_age_max.is_some() {
             self.wait_ns.store(queued_ns, Ordering::Relaxed);
         }

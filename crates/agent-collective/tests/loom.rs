@@ -8,7 +8,9 @@
 //! has the argument that these models check.
 #![cfg(neurectomy_loom)]
 
-use agent_collective::model::{Gate, Latch, Parker, Sleepers, park_until};
+use agent_collective::model::{
+    Census, Gate, Gone, Intake, Lane, Latch, Parker, Sleepers, Slot, park_until,
+};
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use loom::thread;
@@ -185,14 +187,14 @@ fn a_gate_wakes_whoever_waits_for_space() {
                     if gate.try_enter().is_ok() {
                         return Poll::Ready(());
                     }
-                    gate.register(&mut key, waker);
+                    gate.space().register(&mut key, waker);
                     match gate.try_enter() {
                         Ok(()) => Poll::Ready(()),
                         Err(_) => Poll::Pending,
                     }
                 });
                 if let Some(key) = key {
-                    gate.served(key);
+                    gate.space().served(key);
                 }
                 gate.leave();
             })
@@ -214,8 +216,8 @@ fn a_waiter_that_gives_up_does_not_swallow_a_wake_up() {
             let gate = Arc::clone(&gate);
             thread::spawn(move || {
                 let mut key = None;
-                gate.register(&mut key, std::task::Waker::noop());
-                gate.forget(key.unwrap());
+                gate.space().register(&mut key, std::task::Waker::noop());
+                gate.space().forget(key.unwrap());
             })
         };
         let stayer = {
@@ -223,7 +225,7 @@ fn a_waiter_that_gives_up_does_not_swallow_a_wake_up() {
             thread::spawn(move || {
                 let mut key = None;
                 park_until(|waker| {
-                    gate.register(&mut key, waker);
+                    gate.space().register(&mut key, waker);
                     match gate.try_enter() {
                         Ok(()) => Poll::Ready(()),
                         Err(_) => Poll::Pending,
@@ -234,5 +236,167 @@ fn a_waiter_that_gives_up_does_not_swallow_a_wake_up() {
         gate.leave();
         quitter.join().unwrap();
         stayer.join().unwrap();
+    });
+}
+
+/// The intake of the queues: entries in one word, exits in a lane per worker.
+#[test]
+fn an_intake_wakes_whoever_waits_for_space_and_is_never_too_full() {
+    check(3, || {
+        let intake = Arc::new(Intake::new(1, 1));
+        let inside = Arc::new(AtomicUsize::new(0));
+        let users = [Lane::Worker(0), Lane::Outside].map(|lane| {
+            let (intake, inside) = (Arc::clone(&intake), Arc::clone(&inside));
+            thread::spawn(move || {
+                let mut key = None;
+                park_until(|waker| {
+                    if intake.try_enter().is_ok() {
+                        return Poll::Ready(());
+                    }
+                    intake.space().register(&mut key, waker);
+                    match intake.try_enter() {
+                        Ok(()) => Poll::Ready(()),
+                        Err(_) => Poll::Pending,
+                    }
+                });
+                if let Some(key) = key {
+                    intake.space().served(key);
+                }
+                assert_eq!(inside.fetch_add(1, Ordering::Relaxed), 0);
+                inside.fetch_sub(1, Ordering::Relaxed);
+                intake.leave(lane);
+            })
+        });
+        for user in users {
+            user.join().unwrap();
+        }
+        assert_eq!((intake.depth(), intake.entered()), (0, 2));
+    });
+}
+
+/// The shape of the end of a worker: it sleeps until the runtime is closed and all has ended.
+fn sleep_until_ended(census: &Census, sleepers: &Sleepers, index: usize, parker: &Parker) {
+    sleepers.start_search();
+    while !census.has_ended() {
+        sleepers.sleep(index, parker, || census.has_ended());
+    }
+    sleepers.stop_search(|| false);
+    sleepers.wake_all();
+}
+
+/// Two workers end their last tasks while somebody closes the runtime: nobody sleeps for ever,
+/// although neither looks at the state when it counts its task as ended.
+#[test]
+fn the_last_workers_of_a_closed_runtime_find_out() {
+    check(2, || {
+        let (sleepers, parkers) = Sleepers::with_workers(2);
+        let shared = Arc::new((Census::new(2), sleepers));
+        assert!(shared.0.announce(false) && shared.0.announce(false));
+        let mut index = 0;
+        let workers: Vec<_> = parkers
+            .into_iter()
+            .map(|parker| {
+                let (shared, own) = (Arc::clone(&shared), index);
+                index += 1;
+                thread::spawn(move || {
+                    shared.0.end_one(Lane::Worker(own));
+                    sleep_until_ended(&shared.0, &shared.1, own, &parker);
+                })
+            })
+            .collect();
+        shared.0.close(1);
+        shared.1.wake_all();
+        for worker in workers {
+            worker.join().unwrap();
+        }
+        assert_eq!(shared.0.pending(), 0);
+    });
+}
+
+/// Work that is cancelled from outside ends there; the sleeping worker is told.
+#[test]
+fn the_last_task_may_end_outside() {
+    check(3, || {
+        let (sleepers, mut parkers) = Sleepers::with_workers(1);
+        let parker = parkers.pop().unwrap();
+        let shared = Arc::new((Census::new(1), sleepers));
+        assert!(shared.0.announce(false));
+        let worker = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || sleep_until_ended(&shared.0, &shared.1, 0, &parker)
+        });
+        let canceller = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                if shared.0.end_one(Lane::Outside) {
+                    shared.1.wake_all();
+                }
+            }
+        });
+        shared.0.close(1);
+        shared.1.wake_all();
+        worker.join().unwrap();
+        canceller.join().unwrap();
+    });
+}
+
+/// A submission either is refused or is waited for.
+#[test]
+fn work_announced_beside_a_shutdown_is_refused_or_pending() {
+    loom::model(|| {
+        let census = Arc::new(Census::new(1));
+        let submitter = thread::spawn({
+            let census = Arc::clone(&census);
+            move || {
+                let taken = census.announce(false);
+                if !taken {
+                    census.end_one(Lane::Outside);
+                }
+                taken
+            }
+        });
+        census.close(1);
+        let ended = census.has_ended();
+        let taken = submitter.join().unwrap();
+        assert!(!(taken && ended), "accepted work was not waited for");
+        assert_eq!(census.pending(), usize::from(taken));
+    });
+}
+
+/// A worker, a thread that joins in place and one that cancels: the closure goes to one of them,
+/// and the value to whoever sees the latch.
+#[test]
+fn a_task_is_run_once_or_cancelled() {
+    loom::model(|| {
+        let task = Arc::new((Slot::<usize, usize>::new(20), Latch::new()));
+        let runs = Arc::new(AtomicUsize::new(0));
+        let runner = thread::spawn({
+            let (task, runs) = (Arc::clone(&task), Arc::clone(&runs));
+            move || match task.0.claim() {
+                Ok((job, claim)) => {
+                    runs.fetch_add(1, Ordering::Relaxed);
+                    claim.put(job + 1);
+                    task.1.set();
+                }
+                Err(gone) => assert_eq!(gone, Gone::Withdrawn),
+            }
+        });
+        let canceller = thread::spawn({
+            let task = Arc::clone(&task);
+            move || {
+                let withdrawn = task.0.withdraw().is_some();
+                if withdrawn {
+                    task.1.set();
+                }
+                withdrawn
+            }
+        });
+        task.1.wait();
+        let value = task.0.take_value();
+        assert!(task.0.take_value().is_none());
+        runner.join().unwrap();
+        let withdrawn = canceller.join().unwrap();
+        assert_eq!(value, (!withdrawn).then_some(21));
+        assert_eq!(runs.load(Ordering::Relaxed), usize::from(!withdrawn));
     });
 }

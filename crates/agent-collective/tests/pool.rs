@@ -25,24 +25,39 @@ fn held(builder: agent_collective::RuntimeBuilder) -> (Runtime, std::sync::mpsc:
 
 #[test]
 fn a_million_tasks_run_exactly_once() {
-    const TASKS: usize = 1_000_000;
+    run_exactly_once(1_000_000);
+}
+
+/// `cargo test -p agent-collective --test pool --release -- --ignored a_hundred_million`
+#[test]
+#[ignore = "takes a minute and 100 MB; the command is in the comment"]
+fn a_hundred_million_tasks_run_exactly_once() {
+    run_exactly_once(100_000_000);
+}
+
+/// Half with a handle that is dropped, half without.
+fn run_exactly_once(tasks: usize) {
     const THREADS: usize = 2;
     let runtime = Runtime::builder()
         .workers(3)
         .queue_capacity(4096)
         .build()
         .unwrap();
-    let runs: Arc<Vec<AtomicU8>> = Arc::new((0..TASKS).map(|_| AtomicU8::new(0)).collect());
+    let runs: Arc<Vec<AtomicU8>> = Arc::new((0..tasks).map(|_| AtomicU8::new(0)).collect());
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
             let (handle, runs) = (runtime.handle(), Arc::clone(&runs));
             scope.spawn(move || {
-                for index in (thread..TASKS).step_by(THREADS) {
+                for index in (thread..tasks).step_by(THREADS) {
                     let runs = Arc::clone(&runs);
                     let task = Task::new("count", move |_| {
                         runs[index].fetch_add(1, Ordering::Relaxed);
                     });
-                    handle.submit(task).unwrap().detach();
+                    if index % 4 < 2 {
+                        handle.submit(task).unwrap().detach();
+                    } else {
+                        handle.spawn(task).unwrap();
+                    }
                 }
             });
         }
@@ -54,8 +69,8 @@ fn a_million_tasks_run_exactly_once() {
             .count(),
         0
     );
-    assert_eq!(report.teams[0].completed, TASKS as u64);
-    assert_eq!(report.teams[0].queued_latency.count, TASKS as u64);
+    assert_eq!(report.teams[0].completed, tasks as u64);
+    assert_eq!(report.teams[0].queued_latency.count, tasks as u64);
     assert!(
         report.queue_depth_max <= 4096,
         "{} were queued",

@@ -1,12 +1,15 @@
 //! An agent's mailbox, its state, and who may handle its messages at the moment.
 
 use super::reply::Reply;
+use super::supervisor::{Place, Supervised, Verdict};
 use super::{Agent, AgentConfig};
 use crate::clock::{NEVER_NS, duration_ns};
 use crate::error::{CollectiveError, Rejection, TaskError};
 use crate::gate::Gate;
+use crate::lanes::Lane;
+use crate::memory::MemoryBudget;
 use crate::primitive::{AtomicBool, AtomicU64, Mutex, Ordering, lock};
-use crate::queue::Work;
+use crate::queue::{Entry, Work};
 use crate::runtime::{RuntimeHandle, Shared};
 use crate::task::{Header, Priority, panic_message};
 use crate::waiters::{Waiters, wake_all};
@@ -43,6 +46,10 @@ pub(super) struct AgentCell<A: Agent> {
     restarts: AtomicU64,
     restarts_max: usize,
     restart_window: Duration,
+    pub(super) memory: MemoryBudget,
+    place: Option<Place>,
+    /// The supervisor wants it made anew before the next message.
+    remake: AtomicBool,
 }
 
 struct Mailbox<A: Agent> {
@@ -66,6 +73,7 @@ impl<A: Agent> AgentCell<A> {
         runtime: RuntimeHandle,
         config: AgentConfig,
         mut factory: Box<dyn FnMut() -> A + Send>,
+        place: Option<Place>,
     ) -> Result<Arc<Self>, CollectiveError> {
         config.validate()?;
         let team = runtime.shared().route_agent(&config.capability)?;
@@ -88,6 +96,7 @@ impl<A: Agent> AgentCell<A> {
             factory,
             restarted_ns: VecDeque::new(),
         };
+        let memory = MemoryBudget::new(&config.name, config.memory_bytes_max);
         Ok(Arc::new_cyclic(|me| Self {
             me: me.clone(),
             runtime,
@@ -99,6 +108,9 @@ impl<A: Agent> AgentCell<A> {
             restarts: AtomicU64::new(0),
             restarts_max: config.restarts_max,
             restart_window: config.restart_window,
+            memory,
+            place,
+            remake: AtomicBool::new(false),
         }))
     }
 
@@ -124,11 +136,11 @@ impl<A: Agent> AgentCell<A> {
 
     /// Takes a place in the mailbox and announces the message.
     pub(super) fn admit(&self, worker: Option<&Worker>) -> Result<(), Rejection> {
-        if !self.shared().begin(worker.is_some()) {
+        if !self.shared().announce(worker.is_some()) {
             return Err(Rejection::ShuttingDown);
         }
         self.gate.try_enter().map_err(|depth| {
-            self.shared().finish_one();
+            self.shared().end_one(Lane::Outside);
             let capacity = self.gate.capacity();
             Rejection::MailboxFull {
                 agent: self.name.clone(),
@@ -150,12 +162,10 @@ impl<A: Agent> AgentCell<A> {
         if mailbox.stopped {
             drop(mailbox);
             self.gate.leave();
-            self.shared().finish_one();
+            self.shared().end_one(Lane::Outside);
             return Err(message);
         }
-        self.shared().teams[self.team]
-            .submitted
-            .fetch_add(1, Ordering::Relaxed);
+        self.shared().teams[self.team].accept_extra(1);
         mailbox.letters.push_back(Letter {
             header,
             message,
@@ -170,7 +180,7 @@ impl<A: Agent> AgentCell<A> {
             runtime: self.shared().id,
             team: self.team,
             priority: Priority::Normal,
-            affinity: None,
+            preferred: None,
             depth: 0,
             accepted_ns: self.shared().clock.now_ns(),
             deadline_ns: NEVER_NS,
@@ -192,7 +202,7 @@ impl<A: Agent> AgentCell<A> {
         }
         if let Some(me) = self.me.upgrade() {
             mailbox.queued = true;
-            self.shared().enqueue(me, worker, true);
+            self.shared().enqueue(Entry::Shared(me), worker, true);
         }
     }
 
@@ -225,6 +235,34 @@ impl<A: Agent> AgentCell<A> {
         true
     }
 
+    /// Handles one message on this worker at once, if the agent is idle and its mailbox empty;
+    /// otherwise gives it back.
+    pub(super) fn handle_here(
+        &self,
+        worker: &Worker,
+        message: A::Message,
+    ) -> Result<Result<A::Reply, TaskError>, A::Message> {
+        if worker.check_nesting().is_err() {
+            return Err(message);
+        }
+        {
+            let mut mailbox = lock(&self.mailbox);
+            if mailbox.driven || mailbox.stopped || !mailbox.letters.is_empty() {
+                return Err(message);
+            }
+            mailbox.driven = true;
+        }
+        if !self.shared().announce(true) {
+            self.end_driving(worker);
+            return Err(message);
+        }
+        self.shared().teams[self.team].accept_extra(1);
+        let result = self.handle_message(worker, &self.header(None), message);
+        worker.end_one();
+        self.end_driving(worker);
+        Ok(result)
+    }
+
     fn end_driving(&self, worker: &Worker) {
         let mut mailbox = lock(&self.mailbox);
         if mailbox.stopped {
@@ -249,32 +287,48 @@ impl<A: Agent> AgentCell<A> {
             message,
             reply,
         } = letter;
+        let result = self.handle_message(worker, &header, message);
+        match reply {
+            Some(reply) => reply.resolve(result),
+            None => drop_quietly(result),
+        }
+        worker.end_one();
+    }
+
+    fn handle_message(
+        &self,
+        worker: &Worker,
+        header: &Header,
+        message: A::Message,
+    ) -> Result<A::Reply, TaskError> {
         let mut body = lock(&self.body);
+        if self.remake.load(Ordering::Relaxed) && self.remake.swap(false, Ordering::AcqRel) {
+            self.make(&mut body);
+        }
         let result = match body.agent.as_mut() {
-            Some(agent) => worker.run_unit(&header, self.address(), true, |context| {
-                agent.handle(message, context)
+            Some(agent) => worker.run_unit(header, self.address(), true, |context| {
+                agent.handle(message, &context.with_memory(&self.memory))
             }),
             None => {
                 drop_quietly(message);
                 let error = self.stopped_error();
-                worker.book_refusal(&header, &TaskError::Cancelled);
+                worker.book_refusal(header, &TaskError::Cancelled, 1);
                 Err(error)
             }
         };
         if matches!(result, Err(TaskError::Panicked { .. })) {
             self.restart(&mut body);
         }
-        drop(body);
-        match reply {
-            Some(reply) => reply.resolve(result),
-            None => drop_quietly(result),
-        }
-        self.shared().finish_one();
+        result
     }
 
     /// Makes the agent anew, or stops it when that happens too often.
     fn restart(&self, body: &mut Body<A>) {
         drop_quietly(body.agent.take());
+        if self.place.is_some() {
+            self.ask_supervisor(body);
+            return;
+        }
         let window_ns = duration_ns(self.restart_window);
         loop {
             let now_ns = self.shared().clock.now_ns();
@@ -282,19 +336,61 @@ impl<A: Agent> AgentCell<A> {
             let old = body.restarted_ns.len() - body.restarted_ns.iter().filter(recent).count();
             body.restarted_ns.drain(..old);
             if body.restarted_ns.len() >= self.restarts_max {
-                tracing::warn!(target: "agent_collective", agent = %self.name, "agent stopped");
-                lock(&self.mailbox).stopped = true;
-                self.gate.wake_all();
+                self.give_up();
                 return;
             }
             body.restarted_ns.push_back(now_ns);
             self.restarts.fetch_add(1, Ordering::Relaxed);
-            match catch_unwind(AssertUnwindSafe(&mut body.factory)) {
-                Ok(agent) => {
-                    body.agent = Some(agent);
+            if self.try_make(body) {
+                return;
+            }
+        }
+    }
+
+    fn give_up(&self) {
+        tracing::warn!(target: "agent_collective", agent = %self.name, "agent stopped");
+        lock(&self.mailbox).stopped = true;
+        self.gate.space().wake_all();
+    }
+
+    fn try_make(&self, body: &mut Body<A>) -> bool {
+        match catch_unwind(AssertUnwindSafe(&mut body.factory)) {
+            Ok(agent) => {
+                body.agent = Some(agent);
+                true
+            }
+            Err(payload) => {
+                drop_quietly(payload);
+                false
+            }
+        }
+    }
+
+    /// Makes the agent anew because the supervisor wants it; a factory that panics is a failure
+    /// like that of a message.
+    fn make(&self, body: &mut Body<A>) {
+        drop_quietly(body.agent.take());
+        self.restarts.fetch_add(1, Ordering::Relaxed);
+        if !self.try_make(body) {
+            self.restart(body);
+        }
+    }
+
+    /// A supervised agent has failed: the supervisor says who is made anew.
+    fn ask_supervisor(&self, body: &mut Body<A>) {
+        while let Some(place) = &self.place {
+            match place.failed(self.shared().clock.now_ns()) {
+                Verdict::Stop => {
+                    self.give_up();
                     return;
                 }
-                Err(payload) => drop_quietly(payload),
+                Verdict::Restart => {
+                    self.restarts.fetch_add(1, Ordering::Relaxed);
+                    self.remake.store(false, Ordering::Relaxed);
+                    if self.try_make(body) {
+                        return;
+                    }
+                }
             }
         }
     }
@@ -330,7 +426,7 @@ impl<A: Agent> AgentCell<A> {
             std::mem::take(&mut mailbox.letters)
         };
         self.cancel_letters(letters, &self.stopped_error());
-        self.gate.wake_all();
+        self.gate.space().wake_all();
         let idle = {
             let mut mailbox = lock(&self.mailbox);
             let idle = !mailbox.driven;
@@ -353,8 +449,18 @@ impl<A: Agent> AgentCell<A> {
             if let Some(reply) = letter.reply {
                 reply.resolve(Err(error.clone()));
             }
-            self.shared().finish_one();
+            self.shared().end_one(Lane::Outside);
         }
+    }
+}
+
+impl<A: Agent> Supervised for AgentCell<A> {
+    fn remake(&self) {
+        self.remake.store(true, Ordering::Release);
+    }
+
+    fn halt(&self) {
+        self.stop();
     }
 }
 
@@ -367,7 +473,7 @@ impl<A: Agent> Work for AgentCell<A> {
         Priority::Normal
     }
 
-    fn affinity(&self) -> Option<u64> {
+    fn preferred(&self) -> Option<u16> {
         None
     }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 /// Most messages that a mailbox may hold: bounds memory.
 const MAILBOX_CAPACITY_MAX: usize = 1 << 20;
+/// Default byte budget of an agent.
+const MEMORY_BYTES_DEFAULT: usize = 512 << 20;
 /// Most restarts within the window; each keeps a time stamp.
 const RESTARTS_MAX: usize = 10_000;
 
@@ -18,6 +20,7 @@ pub struct AgentConfig {
     pub(super) mailbox_capacity: usize,
     pub(super) restarts_max: usize,
     pub(super) restart_window: Duration,
+    pub(super) memory_bytes_max: usize,
 }
 
 impl AgentConfig {
@@ -29,6 +32,7 @@ impl AgentConfig {
             mailbox_capacity: 128,
             restarts_max: 3,
             restart_window: Duration::from_secs(5),
+            memory_bytes_max: MEMORY_BYTES_DEFAULT,
         }
     }
 
@@ -48,6 +52,16 @@ impl AgentConfig {
         self
     }
 
+    /// The most bytes that the agent may reserve through its
+    /// [`TaskContext::memory`](crate::TaskContext::memory) at a time; more is refused with
+    /// [`MemoryExceeded`](crate::MemoryExceeded). Memory taken past it is not seen. Default
+    /// 512 MiB; at least 1.
+    #[must_use]
+    pub fn memory_bytes_max(mut self, bytes: usize) -> Self {
+        self.memory_bytes_max = bytes;
+        self
+    }
+
     pub(super) fn validate(&self) -> Result<(), CollectiveError> {
         if !(1..=MAILBOX_CAPACITY_MAX).contains(&self.mailbox_capacity) {
             let allowed = "1..=1048576 messages";
@@ -56,6 +70,9 @@ impl AgentConfig {
                 self.mailbox_capacity,
                 allowed,
             ));
+        }
+        if self.memory_bytes_max == 0 {
+            return Err(invalid("agent memory_bytes_max", 0, "at least 1 byte"));
         }
         if self.restarts_max > RESTARTS_MAX {
             return Err(invalid(

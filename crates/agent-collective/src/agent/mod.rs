@@ -5,16 +5,22 @@
 //! | `config.rs` | [`AgentConfig`] and its checks |
 //! | `cell.rs` | mailbox, who may handle messages now, restarts |
 //! | `reference.rs` | [`AgentRef`]: tell, ask, stop |
+//! | `send.rs` | sending without blocking the thread |
+//! | `supervisor.rs` | agents that are made anew together |
 //! | `reply.rs` | waiting for an answer |
 
 mod cell;
 mod config;
 mod reference;
 mod reply;
+mod send;
+mod supervisor;
 
 use crate::task::TaskContext;
 pub use config::AgentConfig;
 pub use reference::AgentRef;
+pub use send::{AskFuture, TellFuture};
+pub use supervisor::{Strategy, Supervisor};
 
 /// State that handles messages one at a time.
 ///

@@ -4,6 +4,7 @@ use super::cell::AgentCell;
 use super::reply::Reply;
 use super::{Agent, AgentConfig};
 use crate::error::{CollectiveError, Rejected, Rejection};
+use crate::memory::MemoryBudget;
 use crate::park::park_until;
 use crate::runtime::RuntimeHandle;
 use crate::task::JoinHandle;
@@ -19,7 +20,7 @@ use std::task::Poll;
 /// down with [`shutdown_now`](crate::Runtime::shutdown_now). The messages of one sender are
 /// handled in the order in which they were sent.
 pub struct AgentRef<A: Agent> {
-    cell: Arc<AgentCell<A>>,
+    pub(super) cell: Arc<AgentCell<A>>,
 }
 
 impl RuntimeHandle {
@@ -38,7 +39,7 @@ impl RuntimeHandle {
         A: Agent,
         F: FnMut() -> A + Send + 'static,
     {
-        let cell = AgentCell::spawn(self.clone(), config, Box::new(factory))?;
+        let cell = AgentCell::spawn(self.clone(), config, Box::new(factory), None)?;
         Ok(AgentRef { cell })
     }
 }
@@ -91,6 +92,29 @@ impl<A: Agent> AgentRef<A> {
         Ok(JoinHandle::new(reply))
     }
 
+    /// Asks and waits for the answer. From inside a task, if nobody handles messages of the agent
+    /// at the moment and none wait, the message is handled right there without passing through
+    /// mailbox and queue; otherwise the same as [`ask`](Self::ask) and
+    /// [`join`](JoinHandle::join).
+    ///
+    /// # Errors
+    /// [`CollectiveError::Rejected`] as [`tell`](Self::tell), [`CollectiveError::Task`] as `join`.
+    pub fn call(&self, message: A::Message) -> Result<A::Reply, CollectiveError> {
+        let worker = Worker::current_of(self.cell.runtime.shared().id);
+        let message = match &worker {
+            Some(worker) => match self.cell.handle_here(worker, message) {
+                Ok(result) => return Ok(result?),
+                Err(message) => message,
+            },
+            None => message,
+        };
+        let handle = self.ask(message).map_err(Rejected::into_parts);
+        match handle {
+            Ok(handle) => Ok(handle.join()?),
+            Err((reason, _)) => Err(reason.into()),
+        }
+    }
+
     /// Name of the agent.
     pub fn name(&self) -> &str {
         &self.cell.name
@@ -99,6 +123,11 @@ impl<A: Agent> AgentRef<A> {
     /// Messages in the mailbox now.
     pub fn mailbox_depth(&self) -> usize {
         self.cell.gate.depth()
+    }
+
+    /// The agent's byte budget, to see what is in use.
+    pub fn memory(&self) -> &MemoryBudget {
+        &self.cell.memory
     }
 
     /// How often the agent was made anew after a panic.
@@ -151,7 +180,7 @@ impl<A: Agent> AgentRef<A> {
         let cell = &self.cell;
         let mut key = None;
         let admitted = park_until(|waker| {
-            cell.gate.register(&mut key, waker);
+            cell.gate.space().register(&mut key, waker);
             match cell.admit(None) {
                 Err(Rejection::MailboxFull { .. }) if cell.is_stopped() => {
                     Poll::Ready(Err(Rejection::AgentStopped {
@@ -164,8 +193,8 @@ impl<A: Agent> AgentRef<A> {
         });
         if let Some(key) = key {
             match admitted {
-                Ok(()) => cell.gate.served(key),
-                Err(_) => cell.gate.forget(key),
+                Ok(()) => cell.gate.space().served(key),
+                Err(_) => cell.gate.space().forget(key),
             }
         }
         admitted
@@ -193,7 +222,7 @@ impl<A: Agent> AgentRef<A> {
             let (mut space, mut idle) = (None, None);
             worker.blocked(|| {
                 park_until(|waker| {
-                    cell.gate.register(&mut space, waker);
+                    cell.gate.space().register(&mut space, waker);
                     if has_space() {
                         return Poll::Ready(());
                     }
@@ -201,7 +230,7 @@ impl<A: Agent> AgentRef<A> {
                 });
             });
             if let Some(key) = space {
-                cell.gate.forget(key);
+                cell.gate.space().forget(key);
             }
             cell.forget_driver(idle);
         }

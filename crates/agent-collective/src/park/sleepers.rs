@@ -88,6 +88,11 @@ impl Sleepers {
         self.counts.fetch_add(SEARCHING_ONE, Ordering::AcqRel);
     }
 
+    /// How many workers search now.
+    pub(crate) fn searching(&self) -> usize {
+        self.counts.load(Ordering::Relaxed) & SEARCHING_MASK
+    }
+
     /// The calling worker found work, or ends. When it was the last searcher and `more` says that
     /// a queue holds work, it wakes the next one.
     pub fn stop_search(&self, more: impl FnOnce() -> bool) {

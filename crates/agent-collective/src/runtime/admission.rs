@@ -4,8 +4,9 @@
 use super::shared::Shared;
 use crate::clock::{NEVER_NS, duration_ns};
 use crate::error::Rejection;
-use crate::gate::Gate;
+use crate::lanes::Lane;
 use crate::primitive::{AtomicBool, Ordering};
+use crate::space::Space;
 use crate::task::{Capability, Header, Task};
 use crate::team::{Team, choose};
 use crate::worker::Worker;
@@ -52,10 +53,10 @@ impl Refusal {
 }
 
 impl Shared {
-    fn gate_of(&self, bound: Bound) -> &Gate {
+    fn space_of(&self, bound: Bound) -> &Space {
         match bound {
-            Bound::Runtime => &self.gate,
-            Bound::Team(team) => &self.teams[team].gate,
+            Bound::Runtime => self.intake.space(),
+            Bound::Team(team) => self.teams[team].intake.space(),
         }
     }
 
@@ -66,12 +67,12 @@ impl Shared {
         worker: Option<&Worker>,
     ) -> Result<Admission, Refusal> {
         let depth = worker.map_or(0, Worker::depth_of_child);
-        if !self.begin(worker.is_some()) {
+        if !self.announce(worker.is_some()) {
             return Err(Refusal::for_good(Rejection::ShuttingDown, depth));
         }
         let admitted = self.place(capability, depth, worker.is_some());
         if admitted.is_err() {
-            self.finish_one();
+            self.end_one(Lane::Outside);
         }
         admitted
     }
@@ -89,7 +90,7 @@ impl Shared {
         }
         let candidates = self.routes.teams(capability);
         let candidates = candidates.map_err(|rejection| Refusal::for_good(rejection, depth))?;
-        let enter = |team: &Team| team.gate.try_enter().is_ok();
+        let enter = |team: &Team| team.intake.try_enter().is_ok();
         let team = choose(&self.teams, candidates, enter).map_err(|team| Refusal {
             rejection: self.teams[team].full(),
             full: Some(Bound::Team(team)),
@@ -98,8 +99,8 @@ impl Shared {
         })?;
         let refused = match self.check_age(from_task) {
             Err(rejection) => Some((rejection, None)),
-            Ok(()) => self.gate.try_enter().err().map(|inside| {
-                let capacity = self.gate.capacity();
+            Ok(()) => self.intake.try_enter().err().map(|inside| {
+                let capacity = self.intake.capacity();
                 (
                     Rejection::QueueFull {
                         depth: inside,
@@ -112,7 +113,7 @@ impl Shared {
         match refused {
             None => Ok(Admission { team, depth }),
             Some((rejection, full)) => {
-                self.teams[team].gate.leave();
+                self.teams[team].retreat();
                 Err(Refusal {
                     rejection,
                     full,
@@ -137,7 +138,7 @@ impl Shared {
             let refusal = match self.admit(capability, worker) {
                 Ok(admission) => {
                     if let Some((bound, key)) = listing.take() {
-                        self.gate_of(bound).served(key);
+                        self.space_of(bound).served(key);
                     }
                     return Poll::Ready(Ok(admission));
                 }
@@ -154,7 +155,7 @@ impl Shared {
                 self.unlist(listing);
             }
             let mut key = listing.map(|(_, key)| key);
-            self.gate_of(bound).register(&mut key, waker);
+            self.space_of(bound).register(&mut key, waker);
             *listing = key.map(|key| (bound, key));
             tried_while_listed_at = Some(bound);
         }
@@ -163,7 +164,7 @@ impl Shared {
     /// Withdraws a waiter that has no use for the space it waited for.
     pub(crate) fn unlist(&self, listing: &mut Listing) {
         if let Some((bound, key)) = listing.take() {
-            self.gate_of(bound).forget(key);
+            self.space_of(bound).forget(key);
         }
     }
 
@@ -173,7 +174,7 @@ impl Shared {
             return Ok(());
         };
         let age = Duration::from_nanos(self.wait_ns.load(Ordering::Relaxed));
-        if from_task || age <= age_max || self.gate.depth() == 0 {
+        if from_task || age <= age_max || self.intake.depth() == 0 {
             return Ok(());
         }
         Err(Rejection::AgeExceeded { age, age_max })
@@ -195,21 +196,25 @@ impl Shared {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The header of an admitted task; it counts as submitted from here on.
-    pub(crate) fn header<F>(&self, admission: Admission, called_ns: u64, task: &Task<F>) -> Header {
-        self.teams[admission.team]
-            .submitted
-            .fetch_add(1, Ordering::Relaxed);
+    /// The header of an admitted task.
+    pub(crate) fn header<F>(
+        &self,
+        admission: Admission,
+        called_ns: u64,
+        accepted_ns: u64,
+        task: &mut Task<F>,
+    ) -> Header {
         let after = |deadline| called_ns.saturating_add(duration_ns(deadline));
         Header {
             runtime: self.id,
             team: admission.team,
             priority: task.priority,
-            affinity: task.affinity,
-            depth: admission.depth,
-            accepted_ns: self.clock.now_ns(),
+            preferred: task.affinity.map(|key| self.queues.worker_of(key)),
+            // Checked against `depth_max`, which is far below.
+            depth: u16::try_from(admission.depth).unwrap_or(u16::MAX),
+            accepted_ns,
             deadline_ns: task.deadline.map_or(NEVER_NS, after),
-            token: task.token.clone(),
+            token: task.token.take(),
             cancelled: AtomicBool::new(false),
         }
     }

@@ -1,8 +1,8 @@
 //! Adds the books of all workers up to a report.
 
 use super::shared::Shared;
-use crate::ledger::{Ledger, Row};
-use crate::primitive::{Ordering, lock};
+use crate::ledger::{Balance, Row};
+use crate::primitive::Ordering;
 use crate::report::{Report, TeamReport, WorkerReport};
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ impl Shared {
         } else {
             closed_ns
         };
-        let books: Vec<Ledger> = self
+        let books: Vec<Balance> = self
             .ledgers
             .iter()
-            .map(|ledger| lock(ledger).snapshot(now_ns))
+            .map(|ledger| ledger.snapshot(now_ns, &self.no_latency))
             .collect();
         let wall_ns = now_ns.saturating_sub(self.opened_ns.load(Ordering::Relaxed));
         let per_worker: Vec<WorkerReport> = books.iter().map(worker_report).collect();
@@ -41,9 +41,9 @@ impl Shared {
             } else {
                 1.0
             },
-            queue_depth: self.gate.depth(),
-            queue_depth_max: self.gate.depth_max(),
-            queue_capacity: self.gate.capacity(),
+            queue_depth: self.intake.depth(),
+            queue_depth_max: self.intake.depth_max(),
+            queue_capacity: self.intake.capacity(),
             rejected_unrouted: self.rejected_unrouted.load(Ordering::Relaxed),
             teams: (0..self.teams.len())
                 .map(|team| self.team_report(team, &books, now_ns))
@@ -52,7 +52,7 @@ impl Shared {
         }
     }
 
-    fn team_report(&self, index: usize, books: &[Ledger], now_ns: u64) -> TeamReport {
+    fn team_report(&self, index: usize, books: &[Balance], now_ns: u64) -> TeamReport {
         let team = &self.teams[index];
         let mut sum = Row::new(&self.no_latency);
         for book in books {
@@ -60,7 +60,7 @@ impl Shared {
         }
         TeamReport {
             name: team.name.clone(),
-            submitted: team.submitted.load(Ordering::Relaxed),
+            submitted: team.submitted(),
             completed: sum.completed,
             failed: sum.failed,
             cancelled: sum.cancelled + team.cancelled.load(Ordering::Relaxed),
@@ -71,8 +71,8 @@ impl Shared {
                 .map(|book| book.overdue_now(index, now_ns))
                 .sum(),
             rejected: team.rejected.load(Ordering::Relaxed),
-            queue_depth: team.gate.depth(),
-            queue_depth_max: team.gate.depth_max(),
+            queue_depth: team.intake.depth(),
+            queue_depth_max: team.intake.depth_max(),
             queued: Duration::from_nanos(sum.queued_ns),
             running: Duration::from_nanos(sum.running_ns),
             blocked: Duration::from_nanos(sum.blocked_ns),
@@ -83,7 +83,7 @@ impl Shared {
     }
 }
 
-fn worker_report(book: &Ledger) -> WorkerReport {
+fn worker_report(book: &Balance) -> WorkerReport {
     let sum = |time: fn(&Row) -> u64| Duration::from_nanos(book.rows.iter().map(time).sum());
     WorkerReport {
         running: sum(|row| row.running_ns),

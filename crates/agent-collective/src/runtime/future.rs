@@ -64,9 +64,9 @@ where
         };
         Poll::Ready(match admitted {
             Ok(admission) => {
-                let cell =
-                    this.runtime
-                        .commit(admission, this.called_ns, *task, worker.as_deref(), true);
+                let cell = this
+                    .runtime
+                    .commit(admission, this.called_ns, *task, worker.as_deref());
                 Ok(JoinHandle::new(cell))
             }
             Err(refusal) => {

@@ -2,6 +2,7 @@
 
 use super::handle::RuntimeHandle;
 use super::shared::{Seat, Shared};
+use crate::clock::Clock;
 use crate::config::{RuntimeBuilder, Settings, TeamConfig};
 use crate::error::CollectiveError;
 use crate::primitive::Ordering;
@@ -14,6 +15,10 @@ use std::time::Duration;
 
 /// Tells the runtimes of this process apart.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+pub(super) fn next_id() -> u64 {
+    NEXT_ID.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}
 
 /// A pool of worker threads that runs the tasks of its teams.
 ///
@@ -56,8 +61,8 @@ impl Runtime {
     ) -> Result<Self, CollectiveError> {
         let (workers, stack_bytes) = (settings.workers, settings.stack_bytes);
         let thread_name = settings.thread_name.clone();
-        let id = NEXT_ID.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let (shared, seats) = Shared::new(id, settings, &teams)?;
+        let id = next_id();
+        let (shared, seats) = Shared::new(id, settings, &teams, Clock::new())?;
         let handle = RuntimeHandle::new(shared);
         let mut runtime = Self {
             handle,
@@ -120,7 +125,7 @@ impl Runtime {
         if self.shared().all_exited.wait_timeout(timeout) {
             return Ok(self.finish());
         }
-        let pending = self.shared().pending();
+        let pending = self.shared().census.pending();
         self.shared().stop();
         self.threads.clear();
         Err(CollectiveError::ShutdownTimedOut {

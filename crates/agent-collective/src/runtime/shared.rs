@@ -1,26 +1,23 @@
 //! The state that workers and submitters share.
 
+use super::spawned::Futures;
+use crate::census::{Census, DRAINING, STOPPING};
 use crate::clock::Clock;
 use crate::config::{Settings, TeamConfig};
 use crate::error::CollectiveError;
-use crate::gate::Gate;
+use crate::intake::Intake;
+use crate::lanes::Lane;
 use crate::latch::Latch;
 use crate::latency::Latency;
 use crate::ledger::Ledger;
 use crate::park::Sleepers;
-use crate::primitive::{AtomicU8, AtomicU64, AtomicUsize, Mutex, Ordering, Parker, lock};
-use crate::queue::{Entry, RunQueues, Work};
+use crate::primitive::{AtomicU64, AtomicUsize, Mutex, Ordering, Parker};
+use crate::queue::{Entry, RunQueues};
 use crate::team::{Routes, Team};
+use crate::timer::Timer;
 use crate::worker::{Worker, drop_quietly};
 use crossbeam_deque::Worker as Deque;
 use crossbeam_utils::CachePadded;
-
-/// Accepts work.
-const OPEN: u8 = 0;
-/// Accepts work from inside tasks only, ends when all work is done.
-const DRAINING: u8 = 1;
-/// Accepts nothing, cancels what has not started.
-const STOPPING: u8 = 2;
 
 /// Everything behind a [`RuntimeHandle`](super::RuntimeHandle).
 pub(crate) struct Shared {
@@ -31,10 +28,10 @@ pub(crate) struct Shared {
     pub(crate) teams: Box<[Team]>,
     pub(crate) routes: Routes,
     /// Bounds all queues together.
-    pub(crate) gate: Gate,
+    pub(crate) intake: Intake,
     pub(crate) queues: RunQueues,
     pub(crate) sleepers: Sleepers,
-    pub(crate) ledgers: Box<[CachePadded<Mutex<Ledger>>]>,
+    pub(crate) ledgers: Box<[CachePadded<Ledger>]>,
     /// For rows of reports.
     pub(crate) no_latency: Latency,
     pub(crate) rejected_unrouted: AtomicU64,
@@ -43,9 +40,9 @@ pub(crate) struct Shared {
     pub(crate) opened_ns: AtomicU64,
     /// 0 until the threads are gone.
     pub(crate) closed_ns: AtomicU64,
-    /// Accepted tasks and messages that have not ended.
-    pending: CachePadded<AtomicUsize>,
-    state: AtomicU8,
+    pub(crate) census: Census,
+    pub(crate) timer: Timer,
+    pub(super) futures: Mutex<Futures>,
     ready: AtomicUsize,
     all_ready: Latch,
     opening: Latch,
@@ -64,8 +61,8 @@ impl Shared {
         id: u64,
         settings: Settings,
         configs: &[TeamConfig],
+        clock: Clock,
     ) -> Result<(Self, Vec<Seat>), CollectiveError> {
-        let clock = Clock::new();
         let latency = Latency::new()?;
         let workers = settings.workers;
         let deques: Vec<_> = (0..workers).map(|_| Deque::new_fifo()).collect();
@@ -75,12 +72,12 @@ impl Shared {
             .iter()
             .enumerate()
             .map(|(index, config)| Team::new(config, workers, routes.is_shared(index)));
-        let new_ledger = || Mutex::new(Ledger::new(clock.now_ns(), configs.len(), &latency));
+        let new_ledger = || Ledger::new(clock.now_ns(), configs.len(), &latency);
         let shared = Self {
             id,
-            clock,
+            clock: clock.clone(),
             teams: teams.collect(),
-            gate: Gate::new(settings.queue_capacity),
+            intake: Intake::new(settings.queue_capacity, workers),
             queues: RunQueues::new(&deques),
             sleepers,
             ledgers: (0..workers)
@@ -90,8 +87,9 @@ impl Shared {
             wait_ns: CachePadded::new(AtomicU64::new(0)),
             opened_ns: AtomicU64::new(0),
             closed_ns: AtomicU64::new(0),
-            pending: CachePadded::new(AtomicUsize::new(0)),
-            state: AtomicU8::new(OPEN),
+            census: Census::new(workers),
+            timer: Timer::new(clock.clone()),
+            futures: Mutex::new(Futures::default()),
             ready: AtomicUsize::new(0),
             all_ready: Latch::new(),
             opening: Latch::new(),
@@ -116,9 +114,17 @@ impl Shared {
         let now_ns = self.clock.now_ns();
         self.opened_ns.store(now_ns, Ordering::Relaxed);
         for ledger in &self.ledgers {
-            lock(ledger).open_at(now_ns);
+            ledger.open_at(now_ns);
         }
         self.opening.set();
+    }
+
+    /// Begins without threads, at the stamp 0 of a virtual clock.
+    pub(super) fn open_simulated(&self) {
+        for ledger in &self.ledgers {
+            ledger.open_at(0);
+            ledger.start_cpu();
+        }
     }
 
     /// Lets the threads that did start end, because one did not start.
@@ -133,7 +139,7 @@ impl Shared {
             self.all_ready.set();
         }
         self.opening.wait();
-        lock(&self.ledgers[worker]).start_cpu();
+        self.ledgers[worker].start_cpu();
     }
 
     /// Called by each worker's thread last. The last one empties the queues of what is left of
@@ -152,46 +158,19 @@ impl Shared {
 
     /// Announces a task or message. False, and nothing announced, if the runtime does not take it:
     /// while it drains it takes work from its own tasks only.
-    ///
-    /// Announcing comes before looking at the state, and whoever ends the runtime changes the
-    /// state before looking at what is pending (all SeqCst read-modify-writes of two words), so
-    /// work is either refused or waited for.
-    pub(crate) fn begin(&self, from_task: bool) -> bool {
-        self.pending.fetch_add(1, Ordering::SeqCst);
-        let state = self.state.fetch_or(0, Ordering::SeqCst);
-        let taken = state == OPEN || (state == DRAINING && from_task);
+    pub(crate) fn announce(&self, from_task: bool) -> bool {
+        let taken = self.census.announce(from_task);
         if !taken {
-            self.finish_one();
+            self.end_one(Lane::Outside);
         }
         taken
     }
 
     /// An announced task or message has ended.
-    pub(crate) fn finish_one(&self) {
-        let before = self.pending.fetch_sub(1, Ordering::SeqCst);
-        if before == 1 && self.state.fetch_or(0, Ordering::SeqCst) != OPEN {
+    pub(crate) fn end_one(&self, lane: Lane) {
+        if self.census.end_one(lane) {
             self.sleepers.wake_all();
         }
-    }
-
-    /// Tasks and messages that were accepted and have not ended.
-    pub(crate) fn pending(&self) -> usize {
-        self.pending.load(Ordering::SeqCst)
-    }
-
-    /// Whether workers should end: closed and all work done.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.state.load(Ordering::SeqCst) != OPEN && self.pending.load(Ordering::SeqCst) == 0
-    }
-
-    /// Whether work that has not started is to be cancelled.
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.state.load(Ordering::Relaxed) == STOPPING
-    }
-
-    /// Whether a shutdown has begun.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.state.load(Ordering::Relaxed) != OPEN
     }
 
     /// Refuses new work from outside and lets the accepted work finish.
@@ -203,18 +182,20 @@ impl Shared {
     pub(super) fn stop(&self) {
         self.close(STOPPING);
         while let Some(entry) = self.queues.take_any() {
-            self.took_out(&*entry);
+            self.took_out(&entry, Lane::Outside);
             let team = entry.team();
             entry.discard(self);
             self.end_turn(team);
         }
+        self.cancel_futures();
     }
 
     fn close(&self, state: u8) {
-        self.state.fetch_max(state, Ordering::SeqCst);
-        self.gate.wake_all();
+        self.census.close(state);
+        self.timer.close();
+        self.intake.space().wake_all();
         for team in &self.teams {
-            team.gate.wake_all();
+            team.intake.space().wake_all();
         }
         self.sleepers.wake_all();
     }
@@ -233,10 +214,10 @@ impl Shared {
     }
 
     /// An entry has left the queues: its places are free.
-    pub(crate) fn took_out(&self, entry: &dyn Work) {
+    pub(crate) fn took_out(&self, entry: &Entry, lane: Lane) {
         if entry.holds_place() {
-            self.teams[entry.team()].gate.leave();
-            self.gate.leave();
+            self.teams[entry.team()].intake.leave(lane);
+            self.intake.leave(lane);
         }
     }
 

@@ -3,30 +3,26 @@
 use super::context::TaskContext;
 use super::handle::Awaited;
 use super::header::Header;
+use super::slot::{Claim, Gone, Slot};
 use super::spec::Priority;
 use crate::error::TaskError;
+use crate::lanes::Lane;
 use crate::latch::Latch;
-use crate::primitive::{AtomicU8, Mutex, Ordering, lock};
+use crate::primitive::Ordering;
 use crate::queue::Work;
 use crate::runtime::Shared;
 use crate::worker::{Worker, drop_quietly};
-
-/// Nobody has taken the closure.
-const QUEUED: u8 = 0;
-/// Whoever made this change runs the closure, or ran it.
-const CLAIMED: u8 = 1;
-/// Cancelled through the handle; the books are brought up to date when it leaves the queue.
-const CANCELLED: u8 = 2;
+use std::sync::OnceLock;
 
 /// A closure, its conditions, and the place for its result.
 ///
-/// Exactly once: the closure belongs to whoever changes the state from `QUEUED`. The entry that
-/// stays behind in the queue is then empty and is dropped when it is taken out.
+/// Exactly once: the closure belongs to whoever takes it out of the slot. The entry that stays
+/// behind in the queue is then empty and is dropped when it is taken out.
 pub(crate) struct TaskCell<F, T> {
     header: Header,
-    state: AtomicU8,
-    job: Mutex<Option<F>>,
-    outcome: Mutex<Option<Result<T, TaskError>>>,
+    slot: Slot<F, T>,
+    /// Why there is no value. Set before the latch.
+    failure: OnceLock<Box<TaskError>>,
     latch: Latch,
 }
 
@@ -34,34 +30,26 @@ impl<F, T> TaskCell<F, T> {
     pub(crate) fn new(header: Header, job: F) -> Self {
         Self {
             header,
-            state: AtomicU8::new(QUEUED),
-            job: Mutex::new(Some(job)),
-            outcome: Mutex::new(None),
+            slot: Slot::new(job),
+            failure: OnceLock::new(),
             latch: Latch::new(),
         }
     }
 
-    fn change_from_queued(&self, to: u8) -> Result<u8, u8> {
-        self.state
-            .compare_exchange(QUEUED, to, Ordering::AcqRel, Ordering::Acquire)
+    /// Ends a task whose closure was taken out to be dropped, which comes first.
+    fn end_without(&self, job: F, error: TaskError) {
+        drop_quietly(job);
+        self.fail(error);
     }
 
-    /// Ends a claimed task without running it. Its closure is dropped first.
-    fn end_with(&self, error: TaskError) {
-        drop_quietly(lock(&self.job).take());
-        self.resolve(Err(error));
-    }
-
-    fn resolve(&self, result: Result<T, TaskError>) {
-        *lock(&self.outcome) = Some(result);
+    fn fail(&self, error: TaskError) {
+        let _ = self.failure.set(Box::new(error));
         self.latch.set();
     }
 
     /// A copy of the error it ended with.
     pub(crate) fn error(&self) -> Option<TaskError> {
-        lock(&self.outcome)
-            .as_ref()
-            .and_then(|result| result.as_ref().err().cloned())
+        self.failure.get().map(|error| (**error).clone())
     }
 
     pub(crate) fn is_finished(&self) -> bool {
@@ -76,28 +64,24 @@ where
 {
     /// Runs the closure on this worker if nobody has taken it.
     pub(crate) fn run_if_queued(&self, worker: &Worker) -> bool {
-        let claimed = self.change_from_queued(CLAIMED).is_ok();
-        if claimed {
-            self.run_claimed(worker);
+        match self.slot.claim() {
+            Ok((job, claim)) => {
+                self.run_claimed(worker, job, claim);
+                true
+            }
+            Err(_) => false,
         }
-        claimed
     }
 
-    fn run_claimed(&self, worker: &Worker) {
-        let Some(job) = lock(&self.job).take() else {
-            return;
-        };
-        self.resolve(worker.run_unit(&self.header, self.address(), false, job));
-        worker.shared().finish_one();
-    }
-}
-
-/// A value that nobody joined is dropped on whichever thread lets go of the task last; a panic of
-/// its destructor must not surprise that thread.
-impl<F, T> Drop for TaskCell<F, T> {
-    fn drop(&mut self) {
-        drop_quietly(lock(&self.outcome).take());
-        drop_quietly(lock(&self.job).take());
+    fn run_claimed(&self, worker: &Worker, job: F, claim: Claim<'_, F, T>) {
+        match worker.run_unit(&self.header, self.address(), false, job) {
+            Ok(value) => {
+                claim.put(value);
+                self.latch.set();
+            }
+            Err(error) => self.fail(error),
+        }
+        worker.end_one();
     }
 }
 
@@ -114,8 +98,8 @@ where
         self.header.priority
     }
 
-    fn affinity(&self) -> Option<u64> {
-        self.header.affinity
+    fn preferred(&self) -> Option<u16> {
+        self.header.preferred
     }
 
     fn holds_place(&self) -> bool {
@@ -123,26 +107,26 @@ where
     }
 
     fn run(&self, worker: &Worker) {
-        match self.change_from_queued(CLAIMED) {
-            Ok(_) => self.run_claimed(worker),
-            Err(CANCELLED) => {
-                worker.book_refusal(&self.header, &TaskError::Cancelled);
-                worker.shared().finish_one();
+        match self.slot.claim() {
+            Ok((job, claim)) => self.run_claimed(worker, job, claim),
+            Err(Gone::Withdrawn) => {
+                worker.book_refusal(&self.header, &TaskError::Cancelled, 1);
+                worker.end_one();
             }
-            Err(_) => {}
+            Err(Gone::Claimed) => {}
         }
     }
 
     fn discard(&self, shared: &Shared) {
-        match self.change_from_queued(CLAIMED) {
-            Ok(_) => self.end_with(TaskError::Cancelled),
-            Err(CANCELLED) => {}
-            Err(_) => return,
+        match self.slot.claim() {
+            Ok((job, _)) => self.end_without(job, TaskError::Cancelled),
+            Err(Gone::Withdrawn) => {}
+            Err(Gone::Claimed) => return,
         }
         shared.teams[self.header.team]
             .cancelled
             .fetch_add(1, Ordering::Relaxed);
-        shared.finish_one();
+        shared.end_one(Lane::Outside);
     }
 }
 
@@ -160,14 +144,23 @@ where
     }
 
     fn take(&self) -> Option<Result<T, TaskError>> {
-        lock(&self.outcome).take()
+        match self.slot.take_value() {
+            Some(value) => Some(Ok(value)),
+            None => self.error().map(Err),
+        }
     }
 
     fn cancel(&self) {
         self.header.cancelled.store(true, Ordering::Release);
-        if self.change_from_queued(CANCELLED).is_ok() {
-            self.end_with(TaskError::Cancelled);
+        if let Some(job) = self.slot.withdraw() {
+            self.end_without(job, TaskError::Cancelled);
         }
+    }
+
+    fn run_here(&self, worker: &Worker) -> bool {
+        self.header.runtime == worker.shared().id
+            && worker.check_nesting().is_ok()
+            && self.run_if_queued(worker)
     }
 
     /// A task that has not started runs here and now, in the place of the one that waits for it;
@@ -178,7 +171,7 @@ where
             if worker.is_running(self.address()) {
                 return Err(TaskError::WouldDeadlock);
             }
-            if self.state.load(Ordering::Acquire) == QUEUED {
+            if self.slot.is_queued() {
                 worker.check_nesting()?;
                 if self.run_if_queued(worker) {
                     return Ok(());

@@ -2,6 +2,7 @@
 
 use super::header::Header;
 use crate::error::TaskError;
+use crate::memory::MemoryBudget;
 use crate::runtime::RuntimeHandle;
 use crate::worker::Worker;
 use std::any::Any;
@@ -29,18 +30,37 @@ pub(crate) struct Interrupted(Interruption);
 pub struct TaskContext<'w> {
     worker: &'w Worker,
     header: &'w Header,
+    memory: Option<&'w MemoryBudget>,
 }
 
 impl<'w> TaskContext<'w> {
     pub(crate) fn new(worker: &'w Worker, header: &'w Header) -> Self {
-        Self { worker, header }
+        Self {
+            worker,
+            header,
+            memory: None,
+        }
+    }
+
+    pub(crate) fn with_memory<'m>(&'m self, memory: &'m MemoryBudget) -> TaskContext<'m> {
+        TaskContext {
+            worker: self.worker,
+            header: self.header,
+            memory: Some(memory),
+        }
+    }
+
+    /// The byte budget of the agent whose message this is; none for a task. See
+    /// [`AgentConfig::memory_bytes_max`](crate::AgentConfig::memory_bytes_max).
+    pub fn memory(&self) -> Option<&MemoryBudget> {
+        self.memory
     }
 
     /// Why this task should stop, if it should. Cost: some atomic loads, and a clock reading if
     /// the task has a deadline.
     pub fn interruption(&self) -> Option<Interruption> {
         let shared = self.worker.shared();
-        if self.header.is_cancelled() || shared.is_stopping() {
+        if self.header.is_cancelled() || shared.census.is_stopping() {
             return Some(Interruption::Cancelled);
         }
         if self.header.has_deadline() {
@@ -81,6 +101,12 @@ impl<'w> TaskContext<'w> {
             .then(|| Duration::from_nanos(left_ns))
     }
 
+    /// Waits for `time`, which is booked as blocked. In a [`Simulation`](crate::Simulation) the
+    /// virtual clock moves instead.
+    pub fn sleep(&self, time: Duration) {
+        self.blocking(|| self.worker.shared().clock.sleep(time));
+    }
+
     /// Runs `wait` and books its time as blocked instead of running. The worker stays
     /// occupied: this says where the time went, it does not free the thread.
     pub fn blocking<R>(&self, wait: impl FnOnce() -> R) -> R {
@@ -99,7 +125,7 @@ impl<'w> TaskContext<'w> {
 
     /// 0 for a task from outside, else one more than the task that submitted it.
     pub fn depth(&self) -> usize {
-        self.header.depth
+        usize::from(self.header.depth)
     }
 
     /// The runtime, for submitting further tasks.
@@ -128,6 +154,20 @@ pub(crate) fn task_error(payload: Box<dyn Any + Send>) -> TaskError {
         Err(payload) => TaskError::Panicked {
             message: panic_message(payload),
         },
+    }
+}
+
+/// Unwinds with what [`task_error`] makes `error` of again, so that a task that handles its own
+/// failure is booked like any other.
+pub(crate) fn unwind_with(error: TaskError) -> ! {
+    match error {
+        TaskError::Cancelled => resume_unwind(Box::new(Interrupted(Interruption::Cancelled))),
+        TaskError::DeadlineExceeded { late } => {
+            let interruption = Interruption::DeadlineExceeded { late };
+            resume_unwind(Box::new(Interrupted(interruption)))
+        }
+        TaskError::Panicked { message } => resume_unwind(Box::new(message)),
+        other => resume_unwind(Box::new(other.to_string())),
     }
 }
 

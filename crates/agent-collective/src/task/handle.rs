@@ -18,6 +18,10 @@ pub(crate) trait Awaited<T>: Send + Sync {
     /// The result; once.
     fn take(&self) -> Option<Result<T, TaskError>>;
     fn cancel(&self);
+    /// Runs it on this worker if it has not started and may run here.
+    fn run_here(&self, _worker: &Worker) -> bool {
+        false
+    }
     /// Waits from inside a task, without leaving the awaited work to workers that may all wait.
     fn wait_on(&self, worker: &Worker) -> Result<(), TaskError>;
 }
@@ -90,6 +94,11 @@ impl<T> JoinHandle<T> {
     /// runs, it sees itself cancelled and may go on.
     pub fn cancel(&self) {
         self.awaited.cancel();
+    }
+
+    /// Runs the task on the calling worker if it has not started.
+    pub(crate) fn run_here(&self, worker: &Worker) -> bool {
+        self.awaited.run_here(worker)
     }
 
     /// Lets the task go on without the handle.

@@ -9,15 +9,16 @@ use crate::primitive::{AtomicBool, Ordering};
 #[derive(Debug)]
 pub(crate) struct Header {
     pub(crate) runtime: u64,
-    pub(crate) team: usize,
-    pub(crate) priority: Priority,
-    pub(crate) affinity: Option<u64>,
-    /// 0 when submitted from outside, else one more than the submitting task.
-    pub(crate) depth: usize,
     /// When it was accepted.
     pub(crate) accepted_ns: u64,
     pub(crate) deadline_ns: u64,
     pub(crate) token: Option<CancelToken>,
+    pub(crate) team: usize,
+    /// 0 when submitted from outside, else one more than the submitting task.
+    pub(crate) depth: u16,
+    /// The worker that its affinity key points to.
+    pub(crate) preferred: Option<u16>,
+    pub(crate) priority: Priority,
     /// Set through the handle.
     pub(crate) cancelled: AtomicBool,
 }

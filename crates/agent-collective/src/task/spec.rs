@@ -102,8 +102,30 @@ impl<F> Task<F> {
     where
         F: FnOnce(&TaskContext<'_>) -> T,
     {
+        Self::with_job(capability.into(), job)
+    }
+
+    /// The items of a bulk job: `job` is called once per index; see
+    /// [`RuntimeHandle::submit_bulk`](crate::RuntimeHandle::submit_bulk).
+    pub fn bulk<T>(capability: impl Into<Capability>, job: F) -> Self
+    where
+        F: Fn(usize, &TaskContext<'_>) -> T,
+    {
+        Self::with_job(capability.into(), job)
+    }
+
+    /// A task that may run more than once; see
+    /// [`RuntimeHandle::submit_hedged`](crate::RuntimeHandle::submit_hedged).
+    pub fn repeatable<T>(capability: impl Into<Capability>, job: F) -> Self
+    where
+        F: Fn(&TaskContext<'_>) -> T,
+    {
+        Self::with_job(capability.into(), job)
+    }
+
+    fn with_job(capability: Capability, job: F) -> Self {
         Self {
-            capability: capability.into(),
+            capability,
             job,
             priority: Priority::Normal,
             affinity: None,

@@ -1,0 +1,253 @@
+//! Tails and fan-out: hedged requests, many tasks at once that compute or wait.
+
+use crate::WORKERS;
+use crate::ask::quantile_ns;
+use agent_collective::{Hedge, HedgeConfig, Runtime, Task, TaskContext};
+use neurectomy_bench::{BenchError, Goal, Row, Suite};
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+const CLIENTS: usize = 8;
+
+/// Time spent in tries.
+#[derive(Default)]
+struct Spent {
+    first_ns: AtomicU64,
+    second_ns: AtomicU64,
+}
+
+/// Adds the time until it is dropped, also by a cancelled try.
+struct Timed<'s>(Instant, &'s AtomicU64);
+
+impl Drop for Timed<'_> {
+    fn drop(&mut self) {
+        let ns = u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.1.fetch_add(ns, Ordering::Relaxed);
+    }
+}
+
+/// A request that waits 1 ms, and every hundredth 20 ms; a second try is slow just as rarely.
+fn request(context: &TaskContext<'_>, number: u64, tries: &AtomicU64, spent: &Spent) -> u64 {
+    let first = tries.fetch_add(1, Ordering::Relaxed) == 0;
+    let _timed = Timed(
+        Instant::now(),
+        if first {
+            &spent.first_ns
+        } else {
+            &spent.second_ns
+        },
+    );
+    let slow = if first {
+        number % 100 == 99
+    } else {
+        number / 100 % 100 == 50
+    };
+    let until = Instant::now() + Duration::from_millis(if slow { 20 } else { 1 });
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return number;
+        }
+        context.sleep(left.min(Duration::from_millis(1)));
+        context.checkpoint();
+    }
+}
+
+fn requests(
+    runtime: &Runtime,
+    count: usize,
+    hedge: Option<&Hedge>,
+    spent: &Arc<Spent>,
+) -> Vec<Duration> {
+    let next = AtomicU64::new(0);
+    let client = || {
+        let mut times = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= count as u64 {
+                return times;
+            }
+            let (tries, spent) = (AtomicU64::new(0), Arc::clone(spent));
+            let job = move |context: &TaskContext<'_>| request(context, number, &tries, &spent);
+            let start = Instant::now();
+            let answer = match hedge {
+                Some(hedge) => runtime
+                    .submit_hedged(hedge, Task::repeatable("work", job))
+                    .expect("the runtime is open")
+                    .join(),
+                None => runtime
+                    .submit(Task::new("work", job))
+                    .expect("the runtime is open")
+                    .join(),
+            };
+            times.push(start.elapsed());
+            assert_eq!(answer, Ok(number));
+        }
+    };
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
+        let times = clients
+            .into_iter()
+            .map(|client| client.join().expect("no panic"));
+        times.flatten().collect()
+    })
+}
+
+pub(crate) fn hedging(suite: &mut Suite) -> Result<(), BenchError> {
+    let count = suite.size(40, 10_000);
+    let runtime = Runtime::builder().workers(3 * CLIENTS).build()?;
+    let hedge = Hedge::new(HedgeConfig::default().extra_max(0.0115))?;
+    let (hedged_spent, plain_spent) = (Arc::new(Spent::default()), Arc::new(Spent::default()));
+    let mut hedged = requests(&runtime, count, Some(&hedge), &hedged_spent);
+    let mut plain = requests(&runtime, count, None, &plain_spent);
+    let stats = hedge.stats();
+    for (name, q, goal) in [("p99", 0.99, None), ("p999", 0.999, Some(0.16))] {
+        let row = Row::new(
+            &format!("hedged requests, 1 % at 20x, {name}"),
+            "ms",
+            quantile_ns(&mut hedged, q) / 1e6,
+        )
+        .against("unhedged", quantile_ns(&mut plain, q) / 1e6);
+        suite.record(match goal {
+            Some(goal) => row.goal(Goal::RatioAtMost(goal)),
+            None => row,
+        });
+    }
+    let seconds = |ns: &AtomicU64| Duration::from_nanos(ns.load(Ordering::Relaxed)).as_secs_f64();
+    let plain_time = seconds(&plain_spent.first_ns);
+    let extra = 100.0 * seconds(&hedged_spent.second_ns) / plain_time;
+    suite.record(
+        Row::new("hedged requests, time in second tries", "%", extra).goal(Goal::OursAtMost(1.0)),
+    );
+    let all = 100.0 * (seconds(&hedged_spent.first_ns) + seconds(&hedged_spent.second_ns));
+    suite.record(Row::new(
+        "hedged requests, time in all tries",
+        "%",
+        all / plain_time,
+    ));
+    #[expect(clippy::cast_precision_loss, reason = "small counts")]
+    let tries = 100.0 * stats.second_tries as f64 / stats.requests as f64;
+    suite.record(Row::new("hedged requests, second tries", "%", tries));
+    Ok(())
+}
+
+/// Work of fixed length, about 5 ms.
+fn compute(rounds: u64) -> u64 {
+    (0..rounds).fold(1, |sum: u64, n| {
+        black_box(sum ^ n.wrapping_mul(0x9e37_79b9))
+    })
+}
+
+fn rounds_of(time: Duration) -> u64 {
+    let probe = 200_000;
+    let start = Instant::now();
+    black_box(compute(probe));
+    let took = start.elapsed().as_nanos().max(1);
+    u64::try_from(u128::from(probe) * time.as_nanos() / took).unwrap_or(probe)
+}
+
+/// 32 tasks at once, from submission to the last answer: computing beside rayon, waiting beside
+/// async-executor on async-io's timers.
+pub(crate) fn fan_out(suite: &mut Suite, runtime: &Runtime) -> Result<(), BenchError> {
+    const TASKS: usize = 32;
+    use rayon::prelude::*;
+    let rayon = rayon::ThreadPoolBuilder::new()
+        .num_threads(WORKERS)
+        .build()?;
+    let rounds = rounds_of(Duration::from_millis(if suite.smoke() { 1 } else { 5 }));
+    let wait = Duration::from_millis(10);
+    let ours_cpu = || {
+        let task = Task::bulk("work", move |_, _: &TaskContext<'_>| compute(rounds));
+        let handle = runtime
+            .submit_bulk(TASKS, task)
+            .expect("the queue has room");
+        handle.join().expect("no panic").len()
+    };
+    let rayon_cpu = || {
+        let all = (0..TASKS).into_par_iter().with_max_len(1);
+        rayon.install(|| all.map(|_| compute(rounds)).collect::<Vec<_>>().len())
+    };
+    let ours_wait = || {
+        let one = |_| {
+            let future = async move { async_io::Timer::after(wait).await };
+            runtime
+                .spawn_future("work", future)
+                .expect("the runtime is open")
+        };
+        let handles: Vec<_> = (0..TASKS).map(one).collect();
+        handles
+            .into_iter()
+            .map(|handle| handle.join())
+            .filter(Result::is_ok)
+            .count()
+    };
+    let wide = Runtime::builder().workers(TASKS).build()?;
+    let ours_sleep = || {
+        let task = Task::bulk("work", move |_, context: &TaskContext<'_>| {
+            context.sleep(wait)
+        });
+        let handle = wide.submit_bulk(TASKS, task).expect("the queue has room");
+        handle.join().expect("no panic").len()
+    };
+    let executor = Arc::new(async_executor::Executor::new());
+    let (stop, stopped) = kanal::bounded_async::<()>(1);
+    let threads: Vec<_> = (0..WORKERS)
+        .map(|_| {
+            let (executor, stopped) = (Arc::clone(&executor), stopped.clone());
+            std::thread::spawn(move || {
+                async_io::block_on(executor.run(async move {
+                    let _ = stopped.recv().await;
+                }));
+            })
+        })
+        .collect();
+    let async_wait = || {
+        let one = |_| executor.spawn(async move { async_io::Timer::after(wait).await });
+        let tasks: Vec<_> = (0..TASKS).map(one).collect();
+        futures_lite::future::block_on(async {
+            let mut done = 0;
+            for task in tasks {
+                task.await;
+                done += 1;
+            }
+            done
+        })
+    };
+    let mut times = [const { Vec::new() }; 5];
+    for _ in 0..suite.size(1, 15) {
+        let runs: [&dyn Fn() -> usize; 5] =
+            [&ours_cpu, &rayon_cpu, &ours_wait, &async_wait, &ours_sleep];
+        for (run, times) in runs.into_iter().zip(&mut times) {
+            let start = Instant::now();
+            let done = run();
+            times.push(start.elapsed());
+            if done != TASKS {
+                return Err("fan-out: a task is missing".into());
+            }
+        }
+    }
+    drop(stop);
+    for thread in threads {
+        let _ = thread.join();
+    }
+    let [ours_cpu, rayon_cpu, ours_wait, async_wait, ours_sleep] =
+        times.map(|mut times| quantile_ns(&mut times, 0.5) / 1e6);
+    suite.record(
+        Row::new("32 tasks of 5 ms that compute", "ms", ours_cpu)
+            .against("rayon", rayon_cpu)
+            .goal(Goal::RatioAtMost(1.0)),
+    );
+    suite.record(
+        Row::new("32 futures that wait 10 ms", "ms", ours_wait)
+            .against("async-io", async_wait)
+            .goal(Goal::RatioAtMost(1.0)),
+    );
+    suite.record(
+        Row::new("32 tasks that wait 10 ms on 32 workers", "ms", ours_sleep)
+            .against("async-io", async_wait)
+            .goal(Goal::RatioAtMost(1.0)),
+    );
+    Ok(())
+}

@@ -1,0 +1,689 @@
+//! The threads of a validation stage.
+//!
+//! A validation may never return, so it does not run on the runtime's workers but on threads that
+//! can be left behind. Every item is a future (a blocking function is one that ends at its first
+//! poll). A thread takes the next item, or one whose future was woken, polls it once, and takes
+//! the next. The calling thread watches: it fires timers, makes overdue futures due for dropping,
+//! and where a poll itself does not return within deadline and grace time, it gives the item its
+//! verdict, leaves the thread behind and starts another in its place, as long as no more than
+//! `threads_max + abandoned_max` threads of the stage exist. A thread left behind ends when its
+//! poll returns, and what it brings is dropped.
+
+use super::context::{ItemContext, cut_of};
+use super::stage::{Ended, Items};
+use super::timers::Timers;
+use super::verdict::{BoxError, Stop};
+use crate::batch::LaneTimes;
+use crate::batch::lanes::{LaneBook, LanePhase, Ran};
+use crate::cancel::CancelToken;
+use crate::clock::{Clock, NEVER_NS, duration_ns};
+use crate::error::CollectiveError;
+use crate::task::{Interruption, panic_message};
+use crate::worker::drop_quietly;
+use std::any::Any;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{JoinHandle, Thread};
+use std::time::Duration;
+
+/// How often the watching thread looks at the cancellation token, which cannot wake it.
+const TOKEN_LOOK_NS: u64 = 2_000_000;
+
+/// How far the clocks of two threads may differ. An item is passed as overdue only this long after
+/// its deadline, so that every thread that then looks at it finds it overdue, too.
+const CLOCK_SKEW_NS: u64 = 1_000;
+
+/// Checked settings of a stage.
+#[derive(Clone, Debug)]
+pub(super) struct LaneSettings {
+    pub(super) threads_max: usize,
+    pub(super) in_flight_max: usize,
+    pub(super) deadline: Duration,
+    pub(super) grace: Duration,
+    pub(super) abandoned_max: usize,
+    pub(super) stack_bytes: usize,
+}
+
+impl LaneSettings {
+    /// The most threads that may exist, those left behind included.
+    fn threads_in_all(&self) -> usize {
+        self.threads_max + self.abandoned_max
+    }
+}
+
+pub(super) type Work<O> = Pin<Box<dyn Future<Output = Result<O, BoxError>> + Send>>;
+pub(super) type Make<I, O> = Arc<dyn Fn(I, ItemContext) -> Work<O> + Send + Sync>;
+
+/// What a stage gives back.
+pub(super) struct LaneOutcome<O> {
+    pub(super) ended: Ended<O>,
+    pub(super) waiting_ns: u64,
+}
+
+/// One item that has started.
+struct Job<O> {
+    slot: usize,
+    work: Work<O>,
+    context: ItemContext,
+    waker: Waker,
+    started_ns: u64,
+    polled_ns: u64,
+}
+
+enum Slot<I, O> {
+    Fresh(I),
+    /// On a thread; `woken`: to be polled again when that poll is over.
+    Polling {
+        woken: bool,
+    },
+    Waiting(Box<Job<O>>),
+    Ready(Box<Job<O>>),
+    Ended(Result<O, Stop>),
+}
+
+/// One thread.
+struct Seat {
+    book: LaneBook,
+    opened_ns: u64,
+    /// Slot, deadline and start of the poll that is going on.
+    polls: Option<(usize, u64, u64)>,
+    abandoned: bool,
+    thread: Option<Thread>,
+    /// When it was abandoned, else when the stage ended.
+    closed_ns: u64,
+}
+
+struct State<I, O> {
+    indexes: Vec<usize>,
+    slots: Vec<Slot<I, O>>,
+    /// The next fresh slot.
+    next: usize,
+    ready: VecDeque<usize>,
+    /// Deadlines of items that have started, in order.
+    deadlines: VecDeque<(u64, usize)>,
+    in_flight: usize,
+    unfinished: usize,
+    seats: Vec<Seat>,
+    /// The run was cancelled at this stamp.
+    cancelled_ns: Option<u64>,
+    waiting_ns: u64,
+}
+
+struct Shared<I, O> {
+    make: Make<I, O>,
+    settings: LaneSettings,
+    token: CancelToken,
+    clock: Clock,
+    begun_ns: u64,
+    timers: Arc<Timers>,
+    /// Threads of this stage, of all runs, that are left behind and still run.
+    abandoned: Arc<AtomicUsize>,
+    state: Mutex<State<I, O>>,
+    work: Condvar,
+}
+
+/// What a thread does next.
+enum Step<I, O> {
+    Start(Fresh<I>),
+    Resume(Box<Job<O>>),
+}
+
+/// An item that starts.
+struct Fresh<I> {
+    slot: usize,
+    index: usize,
+    item: I,
+    started_ns: u64,
+}
+
+/// How a step ended.
+enum Stepped<O> {
+    Ended(Result<O, Stop>, u64),
+    Pending(Box<Job<O>>),
+}
+
+/// Validates all items and waits.
+pub(super) fn validate<I, O>(
+    stage: &str,
+    items: Items<I>,
+    make: &Make<I, O>,
+    settings: &LaneSettings,
+    token: &CancelToken,
+    abandoned: &Arc<AtomicUsize>,
+    (clock, begun_ns): (Clock, u64),
+) -> Result<Ran<LaneOutcome<O>>, CollectiveError>
+where
+    I: Send + 'static,
+    O: Send + 'static,
+{
+    let unfinished = items.len();
+    let (indexes, slots) = items
+        .into_iter()
+        .map(|(index, item)| (index, Slot::Fresh(item)))
+        .unzip();
+    let shared = Arc::new(Shared {
+        make: Arc::clone(make),
+        settings: settings.clone(),
+        token: token.clone(),
+        clock,
+        begun_ns,
+        timers: Arc::default(),
+        abandoned: Arc::clone(abandoned),
+        state: Mutex::new(State {
+            indexes,
+            slots,
+            next: 0,
+            ready: VecDeque::new(),
+            deadlines: VecDeque::new(),
+            in_flight: 0,
+            unfinished,
+            seats: Vec::new(),
+            cancelled_ns: None,
+            waiting_ns: 0,
+        }),
+        work: Condvar::new(),
+    });
+    let mut threads = Vec::new();
+    shared.watch(stage, &mut threads)?;
+    shared.work.notify_all();
+    for (seat, thread) in threads.into_iter().enumerate() {
+        if !shared.lock().seats[seat].abandoned {
+            // It does not panic: it would have ended the process.
+            let _ = thread.join();
+        }
+    }
+    Ok(shared.close())
+}
+
+impl<I: Send + 'static, O: Send + 'static> Shared<I, O> {
+    fn lock(&self) -> MutexGuard<'_, State<I, O>> {
+        // No user code runs under this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts threads and keeps the clock until every item has its verdict.
+    fn watch(
+        self: &Arc<Self>,
+        stage: &str,
+        threads: &mut Vec<JoinHandle<()>>,
+    ) -> Result<(), CollectiveError> {
+        loop {
+            let timer_ns = self.timers.fire(self.clock.now_ns());
+            let mut refused = self.seat_threads(threads).err();
+            let mut state = self.lock();
+            if state.unfinished == 0 {
+                return Ok(());
+            }
+            let now_ns = self.clock.now_ns();
+            self.look_at_token(&mut state, now_ns);
+            self.end_overdue(&mut state, now_ns);
+            let stuck_ns = self.abandon_stuck(&mut state, now_ns);
+            if state.unfinished > 0 && state.seats.iter().all(|seat| seat.abandoned) {
+                if let Some(source) = refused.take() {
+                    return Err(CollectiveError::StageThread {
+                        stage: stage.to_owned(),
+                        source,
+                    });
+                }
+                let left_behind = self.abandoned.load(Ordering::Acquire);
+                if left_behind >= self.settings.threads_in_all() {
+                    let dropped = self.give_up(&mut state, left_behind);
+                    drop(state);
+                    dropped.into_iter().for_each(drop_quietly);
+                    return Ok(());
+                }
+                continue;
+            }
+            let deadline_ns = state
+                .deadlines
+                .front()
+                .map(|(deadline_ns, _)| *deadline_ns + CLOCK_SKEW_NS + 1);
+            drop(state);
+            // An item that starts during the wait has its deadline after it.
+            let next_ns = [timer_ns, deadline_ns, stuck_ns]
+                .into_iter()
+                .flatten()
+                .fold(now_ns + duration_ns(self.settings.deadline), u64::min)
+                .min(now_ns + TOKEN_LOOK_NS);
+            let left_ns = next_ns.saturating_sub(self.clock.now_ns());
+            if left_ns > 0 {
+                self.timers.wait(Duration::from_nanos(left_ns));
+            }
+        }
+    }
+
+    /// Starts as many threads as there are items for, replacements included.
+    fn seat_threads(
+        self: &Arc<Self>,
+        threads: &mut Vec<JoinHandle<()>>,
+    ) -> Result<(), std::io::Error> {
+        loop {
+            let mut state = self.lock();
+            let abandoned = state.seats.iter().filter(|seat| seat.abandoned).count();
+            let serving = state.seats.len() - abandoned;
+            let wanted = self.settings.threads_max.min(state.unfinished);
+            let left_behind = self.abandoned.load(Ordering::Acquire);
+            if serving >= wanted || serving + left_behind >= self.settings.threads_in_all() {
+                return Ok(());
+            }
+            let now_ns = self.clock.now_ns();
+            let seat = state.seats.len();
+            state.seats.push(Seat {
+                book: LaneBook::new(self.clock.clone(), now_ns),
+                opened_ns: now_ns,
+                polls: None,
+                abandoned: false,
+                thread: None,
+                closed_ns: NEVER_NS,
+            });
+            drop(state);
+            let shared = Arc::clone(self);
+            let started = std::thread::Builder::new()
+                .name(format!("validate-{seat}"))
+                .stack_size(self.settings.stack_bytes)
+                .spawn(move || {
+                    // User code is caught where it runs. What gets out is a defect of this crate,
+                    // and without the thread the stage would wait for ever.
+                    if catch_unwind(AssertUnwindSafe(|| shared.serve(seat))).is_err() {
+                        std::process::abort();
+                    }
+                });
+            match started {
+                Ok(thread) => {
+                    self.lock().seats[seat].thread = Some(thread.thread().clone());
+                    threads.push(thread);
+                }
+                Err(error) => {
+                    self.lock().seats.pop();
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// The first time that it finds the run cancelled: nothing fresh starts any more, waiting
+    /// futures are dropped, blocking waits end.
+    fn look_at_token(&self, state: &mut State<I, O>, now_ns: u64) {
+        if state.cancelled_ns.is_some() || !self.token.is_cancelled() {
+            return;
+        }
+        state.cancelled_ns = Some(now_ns);
+        for slot in 0..state.slots.len() {
+            match &state.slots[slot] {
+                // The item is dropped by a thread, like every value of the user's.
+                Slot::Fresh(_) => state.ready.push_back(slot),
+                Slot::Waiting(_) => state.wake(slot),
+                _ => {}
+            }
+        }
+        state.next = state.slots.len();
+        let polling = state.seats.iter().filter(|seat| seat.polls.is_some());
+        polling
+            .filter_map(|seat| seat.thread.as_ref())
+            .for_each(Thread::unpark);
+        self.work.notify_all();
+    }
+
+    /// Makes futures that wait past their deadline due for dropping.
+    fn end_overdue(&self, state: &mut State<I, O>, now_ns: u64) {
+        while let Some(&(deadline_ns, slot)) = state.deadlines.front()
+            && deadline_ns + CLOCK_SKEW_NS < now_ns
+        {
+            state.deadlines.pop_front();
+            if matches!(state.slots[slot], Slot::Waiting(_)) {
+                state.wake(slot);
+                self.work.notify_one();
+            }
+        }
+    }
+
+    /// Leaves threads behind whose poll does not return; when to look again.
+    fn abandon_stuck(&self, state: &mut State<I, O>, now_ns: u64) -> Option<u64> {
+        let grace_ns = duration_ns(self.settings.grace);
+        let mut look_ns: Option<u64> = None;
+        for seat in 0..state.seats.len() {
+            let Some((slot, deadline_ns, since_ns)) = state.seats[seat].polls else {
+                continue;
+            };
+            let cancelled_ns = state.cancelled_ns.unwrap_or(NEVER_NS);
+            let stop_ns = deadline_ns.min(cancelled_ns).max(since_ns);
+            let cut_ns = stop_ns.saturating_add(grace_ns);
+            if now_ns < cut_ns {
+                look_ns = Some(look_ns.map_or(cut_ns, |look_ns| look_ns.min(cut_ns)));
+                continue;
+            }
+            let left = &mut state.seats[seat];
+            left.abandoned = true;
+            left.polls = None;
+            left.closed_ns = now_ns;
+            left.book.close(now_ns);
+            self.abandoned.fetch_add(1, Ordering::AcqRel);
+            let settings = &self.settings;
+            state.end(
+                slot,
+                Err(Stop::Abandoned {
+                    deadline: settings.deadline,
+                    grace: settings.grace,
+                }),
+            );
+            // A replacement may be due at once.
+            look_ns = Some(now_ns);
+        }
+        look_ns
+    }
+
+    /// No thread is left and none may be started: everything that is unfinished ends.
+    fn give_up(&self, state: &mut State<I, O>, abandoned: usize) -> Vec<Slot<I, O>> {
+        let mut dropped = Vec::new();
+        for slot in 0..state.slots.len() {
+            if !matches!(state.slots[slot], Slot::Ended(_)) {
+                let ended = Slot::Ended(Err(Stop::NotRun { abandoned }));
+                dropped.push(std::mem::replace(&mut state.slots[slot], ended));
+            }
+        }
+        state.unfinished = 0;
+        dropped
+    }
+
+    /// A thread of the stage.
+    fn serve(self: Arc<Self>, seat: usize) {
+        let mut state = self.lock();
+        state.seats[seat].book.start_cpu();
+        loop {
+            if state.unfinished == 0 {
+                state.seats[seat].book.finish();
+                return;
+            }
+            let Some(step) = self.next_step(&mut state, seat) else {
+                state.seats[seat].book.switch(LanePhase::Idle);
+                state = self
+                    .work
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+                state.seats[seat].book.switch(LanePhase::Overhead);
+                continue;
+            };
+            drop(state);
+            let slot = match &step {
+                Step::Start(fresh) => fresh.slot,
+                Step::Resume(job) => job.slot,
+            };
+            let stepped = self.step(step);
+            state = self.lock();
+            if state.seats[seat].abandoned {
+                drop(state);
+                drop_quietly(stepped);
+                self.abandoned.fetch_sub(1, Ordering::AcqRel);
+                return;
+            }
+            state.seats[seat].book.switch(LanePhase::Overhead);
+            state.seats[seat].polls = None;
+            match stepped {
+                Stepped::Ended(result, waited_ns) => {
+                    state.waiting_ns += waited_ns;
+                    state.end(slot, result);
+                }
+                Stepped::Pending(job) => state.put_back(slot, job),
+            }
+            if state.unfinished == 0 {
+                self.work.notify_all();
+                self.timers.poke();
+            }
+        }
+    }
+
+    /// Takes a woken item before a fresh one, so that what has started ends.
+    fn next_step(&self, state: &mut State<I, O>, seat: usize) -> Option<Step<I, O>> {
+        let slot = match state.ready.pop_front() {
+            Some(slot) => slot,
+            None if state.next < state.slots.len()
+                && state.in_flight < self.settings.in_flight_max =>
+            {
+                state.next += 1;
+                state.next - 1
+            }
+            None => return None,
+        };
+        let taken = std::mem::replace(&mut state.slots[slot], Slot::Polling { woken: false });
+        let book = &mut state.seats[seat].book;
+        let (step, started_ns, deadline_ns) = match taken {
+            Slot::Fresh(item) => {
+                let started_ns = book.start_items(1, self.begun_ns);
+                let deadline_ns = started_ns + duration_ns(self.settings.deadline);
+                let index = state.indexes[slot];
+                state.in_flight += 1;
+                state.deadlines.push_back((deadline_ns, slot));
+                let fresh = Fresh {
+                    slot,
+                    index,
+                    item,
+                    started_ns,
+                };
+                (Step::Start(fresh), started_ns, deadline_ns)
+            }
+            Slot::Ready(job) => {
+                let deadline_ns = job.context.deadline_ns;
+                (
+                    Step::Resume(job),
+                    book.switch(LanePhase::Running),
+                    deadline_ns,
+                )
+            }
+            _ => unreachable!("only fresh and woken items are queued, each once"),
+        };
+        state.seats[seat].polls = Some((slot, deadline_ns, started_ns));
+        Some(step)
+    }
+
+    /// Runs user code: makes or polls a future, or drops it if its time is over.
+    fn step(self: &Arc<Self>, step: Step<I, O>) -> Stepped<O> {
+        let mut job = match step {
+            Step::Resume(job) => job,
+            Step::Start(fresh) => match self.start(fresh) {
+                Ok(job) => job,
+                Err(stop) => return Stepped::Ended(Err(stop), 0),
+            },
+        };
+        let entered_ns = self.clock.now_ns();
+        let result = match job.context.interruption() {
+            Some(interruption) => Some(Err(self.stop(interruption))),
+            None => self.poll(&mut job),
+        };
+        let now_ns = self.clock.now_ns();
+        job.polled_ns += now_ns - entered_ns;
+        let Some(result) = result else {
+            return Stepped::Pending(job);
+        };
+        let waited_ns = now_ns.saturating_sub(job.started_ns + job.polled_ns);
+        let late = job.context.deadline_ns < now_ns;
+        drop_quietly(job);
+        match result {
+            Ok(value) if late => {
+                drop_quietly(value);
+                Stepped::Ended(Err(self.timed_out()), waited_ns)
+            }
+            Err(Stop::Failed(_)) if late => Stepped::Ended(Err(self.timed_out()), waited_ns),
+            result => Stepped::Ended(result, waited_ns),
+        }
+    }
+
+    fn start(self: &Arc<Self>, fresh: Fresh<I>) -> Result<Box<Job<O>>, Stop> {
+        let Fresh {
+            slot,
+            index,
+            item,
+            started_ns,
+        } = fresh;
+        if self.token.is_cancelled() {
+            drop_quietly(item);
+            return Err(Stop::Cancelled);
+        }
+        let context = ItemContext {
+            index,
+            deadline_ns: started_ns + duration_ns(self.settings.deadline),
+            clock: self.clock.clone(),
+            token: self.token.clone(),
+            timers: Arc::clone(&self.timers),
+        };
+        let target: Weak<dyn Requeue + Send + Sync> = {
+            let shared: Arc<dyn Requeue + Send + Sync> = Arc::clone(self) as _;
+            Arc::downgrade(&shared)
+        };
+        let made = catch_unwind(AssertUnwindSafe(|| (self.make)(item, context.clone())));
+        let work = made.map_err(|payload| self.unwound(payload))?;
+        Ok(Box::new(Job {
+            slot,
+            work,
+            context,
+            waker: Waker::from(Arc::new(JobWaker { slot, target })),
+            started_ns,
+            polled_ns: 0,
+        }))
+    }
+
+    fn poll(&self, job: &mut Job<O>) -> Option<Result<O, Stop>> {
+        let mut context = Context::from_waker(&job.waker);
+        let polled = catch_unwind(AssertUnwindSafe(|| job.work.as_mut().poll(&mut context)));
+        match polled {
+            Ok(Poll::Pending) => None,
+            Ok(Poll::Ready(Ok(value))) => Some(Ok(value)),
+            // What an item says after it was told to stop is not its verdict.
+            Ok(Poll::Ready(Err(error))) => Some(Err(match job.context.interruption() {
+                Some(interruption) => self.stop(interruption),
+                None => Stop::Failed(error),
+            })),
+            Err(payload) => Some(Err(self.unwound(payload))),
+        }
+    }
+
+    fn unwound(&self, payload: Box<dyn Any + Send>) -> Stop {
+        match cut_of(&*payload) {
+            Some(interruption) => self.stop(interruption),
+            None => Stop::Panicked {
+                message: panic_message(payload),
+            },
+        }
+    }
+
+    fn stop(&self, interruption: Interruption) -> Stop {
+        match interruption {
+            Interruption::DeadlineExceeded { .. } => self.timed_out(),
+            Interruption::Cancelled => Stop::Cancelled,
+        }
+    }
+
+    fn timed_out(&self) -> Stop {
+        Stop::TimedOut {
+            deadline: self.settings.deadline,
+        }
+    }
+
+    /// Verdicts and times, when all threads have ended or are left behind.
+    fn close(&self) -> Ran<LaneOutcome<O>> {
+        let mut state = self.lock();
+        let ended_ns = self.clock.now_ns();
+        let mut times = LaneTimes {
+            wall: Duration::from_nanos(ended_ns - self.begun_ns),
+            ..LaneTimes::default()
+        };
+        for seat in &mut state.seats {
+            let closed_ns = seat.closed_ns.min(ended_ns);
+            seat.book.close(closed_ns);
+            times.add_book(&seat.book);
+            times.available += Duration::from_nanos(closed_ns - seat.opened_ns);
+        }
+        times.lanes = times.lanes.min(self.settings.threads_max);
+        let indexes = std::mem::take(&mut state.indexes);
+        let slots = std::mem::take(&mut state.slots);
+        let ended = indexes
+            .into_iter()
+            .zip(slots)
+            .filter_map(|(index, slot)| match slot {
+                Slot::Ended(result) => Some((index, result)),
+                _ => None,
+            });
+        let values = LaneOutcome {
+            ended: ended.collect(),
+            waiting_ns: state.waiting_ns,
+        };
+        Ran {
+            values,
+            times,
+            ended_ns,
+        }
+    }
+}
+
+impl<I, O> State<I, O> {
+    /// An item has its verdict.
+    fn end(&mut self, slot: usize, result: Result<O, Stop>) {
+        self.slots[slot] = Slot::Ended(result);
+        self.in_flight -= 1;
+        self.unfinished -= 1;
+    }
+
+    /// A poll ended without a result.
+    fn put_back(&mut self, slot: usize, job: Box<Job<O>>) {
+        let woken = matches!(self.slots[slot], Slot::Polling { woken: true });
+        // Overdue or cancelled meanwhile: the watching thread has passed it and will not come back.
+        if woken || job.context.is_cancelled() {
+            self.slots[slot] = Slot::Ready(job);
+            self.ready.push_back(slot);
+        } else {
+            self.slots[slot] = Slot::Waiting(job);
+        }
+    }
+
+    /// The future of this slot can go on.
+    fn wake(&mut self, slot: usize) {
+        match &mut self.slots[slot] {
+            Slot::Polling { woken } => *woken = true,
+            waiting @ Slot::Waiting(_) => {
+                let taken = std::mem::replace(waiting, Slot::Polling { woken: false });
+                if let Slot::Waiting(job) = taken {
+                    *waiting = Slot::Ready(job);
+                    self.ready.push_back(slot);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The part of the stage that wakers know.
+trait Requeue {
+    fn requeue(&self, slot: usize);
+}
+
+impl<I: Send + 'static, O: Send + 'static> Requeue for Shared<I, O> {
+    fn requeue(&self, slot: usize) {
+        let mut state = self.lock();
+        if slot < state.slots.len() {
+            state.wake(slot);
+        }
+        drop(state);
+        self.work.notify_one();
+    }
+}
+
+struct JobWaker {
+    slot: usize,
+    target: Weak<dyn Requeue + Send + Sync>,
+}
+
+impl Wake for JobWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if let Some(target) = self.target.upgrade() {
+            target.requeue(self.slot);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Hedged requests.
+#![cfg(not(neurectomy_loom))]
+
+use agent_collective::{
+    CancelToken, CollectiveError, Hedge, HedgeConfig, Runtime, Task, TaskContext, TaskError,
+};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+fn runtime() -> Runtime {
+    Runtime::builder().workers(2).build().unwrap()
+}
+
+fn eager() -> HedgeConfig {
+    HedgeConfig::default()
+        .requests_min(10)
+        .extra_max(1.0)
+        .factor(1.0)
+}
+
+/// Requests until the latency is known.
+fn learn(runtime: &Runtime, hedge: &Hedge) {
+    for n in 0..50 {
+        let handle =
+            runtime.submit_hedged(hedge, Task::repeatable("any", move |_: &TaskContext<'_>| n));
+        assert_eq!(handle.unwrap().join(), Ok(n));
+    }
+    assert!(hedge.stats().delay.is_some());
+}
+
+/// Waits until it is cancelled; nobody else ends it.
+fn hang(context: &TaskContext<'_>) {
+    while !context.is_cancelled() {
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    context.checkpoint();
+}
+
+#[test]
+fn the_second_try_answers_and_the_first_is_cancelled() {
+    let runtime = runtime();
+    let hedge = Hedge::new(eager()).unwrap();
+    learn(&runtime, &hedge);
+    let before = hedge.stats();
+    let tries = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&tries);
+    let task = Task::repeatable("any", move |context: &TaskContext<'_>| {
+        let number = counted.fetch_add(1, Ordering::SeqCst);
+        if number == 0 {
+            hang(context);
+        }
+        number
+    });
+    let handle = runtime.submit_hedged(&hedge, task).unwrap();
+    assert_eq!(handle.join(), Ok(1));
+    let after = hedge.stats();
+    assert_eq!(after.second_wins, before.second_wins + 1);
+    let report = runtime.shutdown();
+    assert!(report.teams[0].cancelled >= 1, "the loser was cancelled");
+    assert_eq!(tries.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn the_budget_limits_second_tries() {
+    let runtime = runtime();
+    let none = Hedge::new(eager().extra_max(0.0)).unwrap();
+    learn(&runtime, &none);
+    for _ in 0..20 {
+        let slow = Task::repeatable("any", |_: &TaskContext<'_>| {
+            std::thread::sleep(Duration::from_millis(2));
+        });
+        runtime.submit_hedged(&none, slow).unwrap().join().unwrap();
+    }
+    let stats = none.stats();
+    assert_eq!((stats.requests, stats.second_tries), (70, 0));
+}
+
+#[test]
+fn failures_cancellation_and_shutdown_end_a_request() {
+    let runtime = runtime();
+    let hedge = Hedge::new(HedgeConfig::default()).unwrap();
+    let failing = Task::repeatable("any", |_: &TaskContext<'_>| -> u8 { panic!("no answer") });
+    let message = "no answer".to_owned();
+    assert_eq!(
+        runtime.submit_hedged(&hedge, failing).unwrap().join(),
+        Err(TaskError::Panicked { message })
+    );
+    let handle = runtime
+        .submit_hedged(&hedge, Task::repeatable("any", hang))
+        .unwrap();
+    handle.cancel();
+    assert_eq!(handle.join(), Err(TaskError::Cancelled));
+    let token = CancelToken::new();
+    let task = Task::repeatable("any", hang).cancel_token(&token);
+    let handle = runtime.submit_hedged(&hedge, task).unwrap();
+    token.cancel();
+    assert_eq!(handle.join(), Err(TaskError::Cancelled));
+    let outside = runtime.handle();
+    runtime.shutdown();
+    assert!(
+        outside
+            .submit_hedged(&hedge, Task::repeatable("any", hang))
+            .is_err()
+    );
+}
+
+#[test]
+fn a_task_may_join_a_request_on_the_only_worker() {
+    let runtime = Runtime::builder().workers(1).build().unwrap();
+    let outer = Task::new("any", |context| {
+        let hedge = Hedge::new(HedgeConfig::default()).unwrap();
+        let inner = Task::repeatable("any", |_: &TaskContext<'_>| 5);
+        let handle = context.runtime().submit_hedged(&hedge, inner).unwrap();
+        handle.join()
+    });
+    assert_eq!(runtime.submit(outer).unwrap().join(), Ok(Ok(5)));
+}
+
+#[test]
+fn bad_settings_are_typed_errors() {
+    let cases = [
+        (
+            HedgeConfig::default().quantile(0.2),
+            "hedge quantile is 0.2",
+        ),
+        (
+            HedgeConfig::default().quantile(f64::NAN),
+            "hedge quantile is NaN",
+        ),
+        (HedgeConfig::default().factor(0.5), "hedge factor is 0.5"),
+        (
+            HedgeConfig::default().extra_max(2.0),
+            "hedge extra_max is 2",
+        ),
+        (
+            HedgeConfig::default().requests_min(0),
+            "hedge requests_min is 0",
+        ),
+    ];
+    for (config, text) in cases {
+        let error: CollectiveError = Hedge::new(config).unwrap_err();
+        assert!(error.to_string().contains(text), "`{error}` lacks `{text}`");
+    }
+}
