@@ -46,6 +46,17 @@ pub const SMALL: Shape = Shape {
     vocab: 4096,
 };
 
+/// The shape of SmolLM2-135M with a smaller vocabulary: rows of 576 numbers, which are no multiple
+/// of 256.
+pub const MEDIUM: Shape = Shape {
+    layers: 30,
+    hidden: 576,
+    feed_forward: 1536,
+    heads: 9,
+    kv_heads: 3,
+    vocab: 16384,
+};
+
 /// Writes a model of `shape` with normal weights of deviation 0.02 from `seed`, matrices in `dtype`.
 ///
 /// # Errors

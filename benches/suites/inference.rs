@@ -7,7 +7,7 @@ use candle_core::quantized::{GgmlDType, gguf_file};
 use candle_core::{Device, Tensor};
 use candle_transformers::models::quantized_llama::ModelWeights;
 use criterion::Throughput;
-use neurectomy_bench::models::{SMALL, TINY, write_gguf};
+use neurectomy_bench::models::{MEDIUM, SMALL, TINY, write_gguf};
 use neurectomy_bench::suite::Work;
 use neurectomy_bench::{BenchError, Comparison, Row, Suite};
 use ryot_inference::{Engine, EngineConfig, LoadOptions, Model, Request, Sampling};
@@ -15,8 +15,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// Greatest difference of a logit, as a part of the largest logit's size.
-const TOLERANCE: f32 = 2e-2;
+/// Greatest difference of a logit, as a part of the largest logit's size: both sides round
+/// activations to eight bits, each in its own way (the tests of the crate hold ours to f32 sums).
+const TOLERANCE: f32 = 1e-1;
 
 fn main() -> ExitCode {
     neurectomy_bench::run("inference", |suite| {
@@ -24,8 +25,14 @@ fn main() -> ExitCode {
             return measure(suite, Path::new(&file), "file");
         }
         let dir = tempfile::tempdir()?;
-        let shape = if suite.smoke() { TINY } else { SMALL };
-        for (name, dtype) in [("Q8_0", GgmlDType::Q8_0), ("Q4_K", GgmlDType::Q4K)] {
+        let small = if suite.smoke() { TINY } else { SMALL };
+        let medium = if suite.smoke() { TINY } else { MEDIUM };
+        for (name, dtype, shape) in [
+            ("33M Q8_0", GgmlDType::Q8_0, small),
+            ("33M Q4_K", GgmlDType::Q4K, small),
+            ("135M Q8_0", GgmlDType::Q8_0, medium),
+            ("135M Q4_0", GgmlDType::Q4_0, medium),
+        ] {
             let file = dir.path().join(format!("{name}.gguf"));
             write_gguf(&file, shape, dtype, 1)?;
             measure(suite, &file, name)?;

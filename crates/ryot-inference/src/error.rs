@@ -12,6 +12,18 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InferError {
+    /// A state of the native backend was given to a model of the candle backend, or the reverse.
+    #[error("the state belongs to another backend of the model; make it with `new_state`")]
+    ForeignState,
+    /// The threads of a model could not be started.
+    #[error("cannot start {threads} threads for a model")]
+    Threads {
+        /// How many were to be started.
+        threads: usize,
+        /// The operating system's answer.
+        #[source]
+        source: std::io::Error,
+    },
     /// A file could not be opened or read.
     #[error("cannot {operation} {}", path.display())]
     Io {
@@ -308,6 +320,35 @@ pub enum InferError {
     NoCandidates {
         /// Tokens in the context.
         position: usize,
+    },
+    /// The server has as many waiting requests as it may have.
+    #[error("the queue is full: {depth} requests wait, allowed: at most {limit}")]
+    QueueFull {
+        /// Requests waiting.
+        depth: usize,
+        /// Most that may wait.
+        limit: usize,
+    },
+    /// The keys and values of one request would not fit the server's memory, even alone.
+    #[error(
+        "keys and values of the request need {needed_bytes} bytes for {tokens} tokens, allowed: at most {limit_bytes} bytes"
+    )]
+    KvBudget {
+        /// Prompt and most generated tokens.
+        tokens: usize,
+        /// Bytes for them.
+        needed_bytes: usize,
+        /// The server's `kv_bytes_max`.
+        limit_bytes: usize,
+    },
+    /// The server was shut down before the request ended.
+    #[error("the server is shut down")]
+    ServerClosed,
+    /// A step of the server panicked; all requests in it end with this error.
+    #[error("a step of the server panicked: {message}")]
+    StepPanicked {
+        /// The panic's message.
+        message: String,
     },
     /// The generation has given an error before.
     #[error("the generation has already failed")]

@@ -1,8 +1,9 @@
-//! Local inference of Llama-architecture models on candle.
+//! Local inference of Llama-architecture models: own kernels on the processor, candle elsewhere.
 //!
 //! # Layers
 //! | layer | type | for |
 //! |---|---|---|
+//! | server | [`Server`], [`Ticket`], [`PieceStream`] | many requests in one batch |
 //! | engine | [`Engine`], [`Request`], [`Generation`] | text in, streamed text out |
 //! | model | [`Model`], [`State`], [`Logits`] | `(state, tokens) -> (state, logits)` for other engines |
 //! | keys and values | [`KvState`], [`PrefixStore`] | context computed once, kept and moved as bytes |
@@ -17,9 +18,15 @@
 //! # Ok(())
 //! # }
 //! ```
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod chat;
+#[allow(
+    unsafe_code,
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "vector kernels, and memory that threads share"
+)]
+mod cpu;
 mod engine;
 mod error;
 mod kv;
@@ -31,14 +38,14 @@ mod weights;
 pub use chat::Message;
 pub use engine::{
     CancelToken, Completion, Engine, EngineConfig, FinishReason, Generation, Metrics, Piece,
-    Prompt, Request,
+    PieceStream, Prompt, Request, ServeConfig, ServeStats, Server, Ticket,
 };
 pub use error::{BoxError, InferError, Result};
 pub use kv::{BlockKey, KvBlock, KvState, MemoryPrefixStore, PrefixStore};
 pub use model::{Architecture, Logits, Model, ModelInfo, State};
 pub use sampler::{Sampler, Sampling};
 pub use tokenizer::{EncodeOptions, StreamDecoder, Tokenizer};
-pub use weights::{LoadOptions, gguf};
+pub use weights::{Backend, LoadOptions, gguf};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

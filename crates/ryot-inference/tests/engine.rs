@@ -111,9 +111,9 @@ fn restored_prefixes_give_the_same_tokens() {
             .prefix_block_tokens(16),
     );
     let prompt = letters(100);
-    // 101 prompt tokens: 6 whole blocks; 24 generated: 23 evaluated, 124 in all: 7 whole blocks
+    // 101 prompt tokens: 6 whole blocks
     let first = run(&cached, request(&prompt));
-    assert_eq!((first.metrics.restored_tokens, store.len()), (0, 7));
+    assert_eq!((first.metrics.restored_tokens, store.len()), (0, 6));
     let plain = plain();
     for (tail, restored) in [("", 96), ("other ending", 96)] {
         let prompt = format!("{prompt}{tail}");
@@ -128,7 +128,20 @@ fn restored_prefixes_give_the_same_tokens() {
         (exact.metrics.prompt_tokens, exact.metrics.restored_tokens),
         (96, 80)
     );
-    // the follow-up turn finds the generated block as well
+}
+
+#[test]
+fn generated_blocks_are_kept_when_asked_for() {
+    let store = Arc::new(MemoryPrefixStore::new(64 << 20));
+    let config = EngineConfig::new()
+        .prefix_store(store.clone())
+        .prefix_block_tokens(16)
+        .prefix_keep_generated(true);
+    let cached = engine(config);
+    let prompt = letters(100);
+    // 101 prompt tokens and 24 generated ones, 23 of them evaluated: 7 whole blocks
+    let first = run(&cached, request(&prompt));
+    assert_eq!(store.len(), 7);
     let mut tokens = engine_tokens(&cached, &prompt);
     tokens.extend(&first.tokens);
     let turn = run(&cached, Request::new(tokens).max_tokens(2).ignore_end(true));

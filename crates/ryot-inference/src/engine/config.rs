@@ -1,5 +1,6 @@
 //! Settings of an engine.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use crate::error::{InferError, Result};
@@ -14,6 +15,7 @@ pub struct EngineConfig {
     context_tokens_max: Option<usize>,
     prefix_store: Option<Arc<dyn PrefixStore>>,
     prefix_block_tokens: Option<usize>,
+    prefix_keep_generated: bool,
 }
 
 /// Checked settings.
@@ -28,6 +30,7 @@ pub(super) struct Settings {
 pub(super) struct PrefixSettings {
     pub(super) store: Arc<dyn PrefixStore>,
     pub(super) block_tokens: usize,
+    pub(super) keep_generated: bool,
 }
 
 const PREFILL_CHUNK_DEFAULT: usize = 256;
@@ -72,33 +75,56 @@ impl EngineConfig {
         self
     }
 
+    /// Whether blocks with generated tokens are kept as well as those of prompts. Default false.
+    ///
+    /// With false, output with a store equals output without one bit by bit. With true, the next
+    /// turn of a conversation starts sooner; its output can differ where two tokens are as close as
+    /// rounding, because generated tokens are evaluated by other kernels than prompts.
+    pub fn prefix_keep_generated(mut self, keep: bool) -> Self {
+        self.prefix_keep_generated = keep;
+        self
+    }
+
     pub(super) fn validate(self, model_context: usize) -> Result<Settings> {
         let context_tokens = match self.context_tokens_max {
             None => model_context,
-            Some(n) => check("context_tokens_max", n, 2, model_context)?,
+            Some(n) => check("context_tokens_max", n, "tokens", 2..=model_context)?,
         };
         let chunk = self.prefill_chunk_tokens.unwrap_or(PREFILL_CHUNK_DEFAULT);
         let block = self.prefix_block_tokens.unwrap_or(BLOCK_DEFAULT);
-        let block_tokens = check("prefix_block_tokens", block, 1, BLOCK_MAX)?;
+        let block_tokens = check("prefix_block_tokens", block, "tokens", 1..=BLOCK_MAX)?;
         Ok(Settings {
-            prefill_chunk_tokens: check("prefill_chunk_tokens", chunk, 1, PREFILL_CHUNK_MAX)?,
+            prefill_chunk_tokens: check_chunk(chunk)?,
             context_tokens,
             prefix: self.prefix_store.map(|store| PrefixSettings {
                 store,
                 block_tokens,
+                keep_generated: self.prefix_keep_generated,
             }),
         })
     }
 }
 
-fn check(name: &'static str, value: usize, low: usize, high: usize) -> Result<usize> {
-    if (low..=high).contains(&value) {
+pub(super) fn check_chunk(tokens: usize) -> Result<usize> {
+    let legal = 1..=PREFILL_CHUNK_MAX;
+    check("prefill_chunk_tokens", tokens, "tokens", legal)
+}
+
+/// `value` if it is in `legal`.
+pub(super) fn check(
+    name: &'static str,
+    value: usize,
+    unit: &str,
+    legal: RangeInclusive<usize>,
+) -> Result<usize> {
+    if legal.contains(&value) {
         return Ok(value);
     }
+    let (low, high) = legal.into_inner();
     Err(InferError::parameter(
         name,
-        format!("{value} tokens"),
-        format!("{low} to {high} tokens"),
+        format!("{value} {unit}"),
+        format!("{low} to {high} {unit}"),
     ))
 }
 
@@ -109,6 +135,7 @@ impl std::fmt::Debug for EngineConfig {
             .field("context_tokens_max", &self.context_tokens_max)
             .field("prefix_store", &self.prefix_store.is_some())
             .field("prefix_block_tokens", &self.prefix_block_tokens)
+            .field("prefix_keep_generated", &self.prefix_keep_generated)
             .finish()
     }
 }

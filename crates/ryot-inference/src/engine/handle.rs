@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::config::Settings;
 use super::generation::Generation;
-use super::{EngineConfig, Prompt, Request};
+use super::sequence::Sequence;
+use super::{EngineConfig, Prompt, Request, ServeConfig, Server};
 use crate::error::{InferError, Result};
 use crate::model::Model;
 use crate::tokenizer::EncodeOptions;
@@ -60,6 +61,25 @@ impl Engine {
     /// [`InferError::Parameter`], [`InferError::EmptyPrompt`], [`InferError::PromptTooLong`],
     /// [`InferError::TokenOutOfRange`], and what encoding or the chat template can fail with.
     pub fn generate(&self, request: Request) -> Result<Generation> {
+        let sequence = self.prepare(request)?;
+        Ok(Generation::new(Arc::clone(&self.shared), sequence))
+    }
+
+    /// Starts a thread that runs requests in one batch; see [`Server`].
+    ///
+    /// # Errors
+    /// [`InferError::Parameter`] names the setting that is out of range; [`InferError::Threads`]
+    /// when the thread cannot be started.
+    pub fn serve(&self, config: ServeConfig) -> Result<Server> {
+        Server::start(self.clone(), config)
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Checks and encodes a request.
+    pub(super) fn prepare(&self, request: Request) -> Result<Sequence> {
         request.validate()?;
         let prompt = self.encode(&request)?;
         let limit = self.shared.settings.context_tokens - 1;
@@ -77,7 +97,7 @@ impl Engine {
         if let Some(&token) = prompt.iter().find(|t| **t as usize >= vocab) {
             return Err(InferError::TokenOutOfRange { token, vocab });
         }
-        Generation::new(Arc::clone(&self.shared), prompt, request)
+        Sequence::new(Arc::clone(&self.shared), prompt, request)
     }
 
     fn encode(&self, request: &Request) -> Result<Vec<u32>> {

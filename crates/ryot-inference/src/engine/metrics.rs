@@ -30,11 +30,13 @@ pub struct Metrics {
     pub restored_tokens: usize,
     /// Tokens generated, without an end-of-sequence token.
     pub generated_tokens: usize,
-    /// From `generate` to the first token; `None` before it.
+    /// From `submit` to the first step; zero for a generation without a server.
+    pub queue_time: Duration,
+    /// From `generate` or `submit` to the first token; `None` before it.
     pub time_to_first_token: Option<Duration>,
     /// Between each token and the one before.
     pub inter_token: Vec<Duration>,
-    /// From `generate` to the latest token, or to the end.
+    /// From `generate` or `submit` to the latest token, or to the end.
     pub elapsed: Duration,
     /// Times that the prefix store failed or gave a block that does not fit.
     pub prefix_errors: u32,

@@ -47,10 +47,20 @@ impl PrefixReuse {
         }
     }
 
-    /// Puts the whole blocks of `state` that the store does not hold yet.
-    pub(super) fn keep(&mut self, state: &State) {
+    /// Puts the whole blocks of `state` that the store does not hold yet: those of the prompt, and
+    /// those with generated tokens where the settings say so.
+    pub(super) fn keep(&mut self, state: &State, prompt_tokens: usize) {
         let block_tokens = self.settings.block_tokens;
-        let keys = block_keys(state.fingerprint(), block_tokens, state.tokens());
+        let held = state.tokens();
+        let end = match self.settings.keep_generated {
+            true => held.len(),
+            false => held.len().min(prompt_tokens),
+        };
+        if end / block_tokens <= self.stored_blocks {
+            return;
+        }
+        let kept = held.get(..end).unwrap_or_default();
+        let keys = block_keys(state.fingerprint(), block_tokens, kept);
         let mut blocks = Vec::new();
         for (index, key) in keys.iter().enumerate().skip(self.stored_blocks) {
             let start = index * block_tokens;

@@ -63,6 +63,7 @@ pub struct Request {
     pub(super) ignore_end: bool,
     pub(super) cancel: Option<CancelToken>,
     pub(super) deadline: Option<Duration>,
+    pub(super) priority: i32,
 }
 
 const MAX_TOKENS_DEFAULT: usize = 256;
@@ -85,6 +86,7 @@ impl Request {
             ignore_end: false,
             cancel: None,
             deadline: None,
+            priority: 0,
         }
     }
 
@@ -132,10 +134,18 @@ impl Request {
         self
     }
 
-    /// Ends the generation this long after `generate`. Looked at before every token and every
-    /// piece of prefill.
+    /// Ends the generation this long after `generate` or `submit`. Looked at before every token
+    /// and every piece of prefill, and while it waits in a queue.
     pub fn deadline(mut self, after: Duration) -> Self {
         self.deadline = Some(after);
+        self
+    }
+
+    /// Which waiting request of a [`Server`](crate::Server) is admitted first: the one with the
+    /// highest number, then the one that came first. Default 0. A running request is never put
+    /// back, and low numbers can wait for ever behind a stream of high ones.
+    pub fn priority(mut self, priority: i32) -> Self {
+        self.priority = priority;
         self
     }
 

@@ -8,13 +8,15 @@ use candle_core::Device;
 use super::config::ModelConfig;
 use super::llama::{Decoder, Rows};
 use super::logits::Logits;
-use super::state::State;
+use super::rope::Rope;
+use super::state::{State, Store};
 use super::toy::{TOY_SPECIALS, TOY_TEMPLATE, ToyWeights, toy_config};
 use super::{ModelInfo, info};
 use crate::chat::{ChatTemplate, Message};
+use crate::cpu::{self, CpuDecoder, Part, Phase, Pool};
 use crate::error::{InferError, Result};
 use crate::tokenizer::Tokenizer;
-use crate::weights::{LoadOptions, Loaded, Totals, WeightSource};
+use crate::weights::{Backend, LoadOptions, Loaded, Totals, WeightSource};
 
 /// A model: weights, tokenizer and chat template, immutable and shared.
 ///
@@ -38,8 +40,14 @@ pub struct Model {
     inner: Arc<Inner>,
 }
 
+/// What computes.
+enum Engine {
+    Cpu(CpuDecoder),
+    Candle(Decoder),
+}
+
 struct Inner {
-    decoder: Decoder,
+    engine: Engine,
     config: ModelConfig,
     info: ModelInfo,
     tokenizer: Tokenizer,
@@ -59,7 +67,9 @@ impl Model {
     /// One typed error per kind of defect: I/O, truncation, caps, unknown types, missing or
     /// mis-shaped tensors, missing tokenizer, unsupported architecture; see [`InferError`].
     pub fn load(path: impl AsRef<Path>, options: LoadOptions) -> Result<Self> {
-        Self::assemble(crate::weights::load(path.as_ref(), options)?)
+        let (backend, threads) = (options.backend, options.threads);
+        let loaded = crate::weights::load(path.as_ref(), options)?;
+        Self::assemble(loaded, backend, threads)
     }
 
     /// A tiny untrained model: 2 layers of width 64, byte tokenizer, context of 1,024 tokens.
@@ -71,17 +81,19 @@ impl Model {
     /// [`InferError::Backend`] when the tensor library cannot allocate.
     pub fn toy(seed: u64) -> Result<Self> {
         let device = Device::Cpu;
-        Self::assemble(Loaded {
+        let loaded = Loaded {
             name: format!("toy (untrained, seed {seed})"),
             trained: false,
             config: toy_config(),
             source: Box::new(ToyWeights::new(seed, &device)),
             tokenizer: Tokenizer::bytes(&TOY_SPECIALS),
             template: Some(ChatTemplate::new(TOY_TEMPLATE.to_owned())?),
-        })
+        };
+        // too small for a second thread to help
+        Self::assemble(loaded, Backend::Native, Some(1))
     }
 
-    fn assemble(loaded: Loaded) -> Result<Self> {
+    fn assemble(loaded: Loaded, backend: Backend, threads: Option<usize>) -> Result<Self> {
         let Loaded {
             name,
             trained,
@@ -91,12 +103,18 @@ impl Model {
             template,
         } = loaded;
         let source: &mut dyn WeightSource = source.as_mut();
-        let decoder = Decoder::build(&config, source)?;
+        let engine = if backend == Backend::Native && source.device().is_cpu() {
+            let pool = Arc::new(team(threads)?);
+            let rope = Rope::new(&config.rope, config.head_dim).table();
+            Engine::Cpu(cpu::build(&config, source, rope, pool)?)
+        } else {
+            Engine::Candle(Decoder::build(&config, source)?)
+        };
         let totals = source.finish(&config)?;
         let info = describe(name, trained, &config, totals);
         let device = source.device().clone();
         let inner = Inner {
-            decoder,
+            engine,
             config,
             info,
             tokenizer,
@@ -128,7 +146,10 @@ impl Model {
         State::new(
             &self.inner.config,
             self.inner.info.fingerprint,
-            &self.inner.device,
+            match self.inner.engine {
+                Engine::Cpu(_) => None,
+                Engine::Candle(_) => Some(&self.inner.device),
+            },
         )
     }
 
@@ -164,8 +185,56 @@ impl Model {
         if let Some(&token) = tokens.iter().find(|t| **t as usize >= vocab) {
             return Err(InferError::TokenOutOfRange { token, vocab });
         }
-        let values = self.inner.decoder.forward(state, tokens, rows)?;
+        let values = match &self.inner.engine {
+            Engine::Candle(decoder) => decoder.forward(state, tokens, rows)?,
+            Engine::Cpu(decoder) => {
+                let phase = match tokens {
+                    [_] => Phase::Decode,
+                    _ => Phase::Prompt,
+                };
+                run_native(decoder, &mut [(state, tokens)], phase, rows)?
+            }
+        };
         Ok(Logits::new(vocab, values))
+    }
+
+    /// Evaluates several sequences together: `tokens` of each after those in its state; gives the
+    /// logits after the last token of each.
+    ///
+    /// A sequence's logits do not depend on the others in the call. All of them must be in the same
+    /// phase: `prompt` says that tokens are of prompts, else they are generated ones. On an error
+    /// every state still holds what it held before.
+    pub(crate) fn forward_batch(
+        &self,
+        sequences: &mut [(&mut State, &[u32])],
+        prompt: bool,
+    ) -> Result<Vec<Logits>> {
+        let vocab = self.inner.config.vocab;
+        for (state, tokens) in &*sequences {
+            self.check_state(state)?;
+            if tokens.is_empty() {
+                return Err(InferError::NoTokens);
+            }
+            if let Some(&token) = tokens.iter().find(|t| **t as usize >= vocab) {
+                return Err(InferError::TokenOutOfRange { token, vocab });
+            }
+        }
+        match &self.inner.engine {
+            Engine::Candle(decoder) => {
+                let mut all = Vec::with_capacity(sequences.len());
+                for (state, tokens) in sequences {
+                    let values = decoder.forward(state, tokens, Rows::Last)?;
+                    all.push(Logits::new(vocab, values));
+                }
+                Ok(all)
+            }
+            Engine::Cpu(decoder) => {
+                let phase = if prompt { Phase::Prompt } else { Phase::Decode };
+                let values = run_native(decoder, sequences, phase, Rows::Last)?;
+                let each = values.chunks_exact(vocab);
+                Ok(each.map(|v| Logits::new(vocab, v.to_vec())).collect())
+            }
+        }
     }
 
     fn check_state(&self, state: &State) -> Result<()> {
@@ -198,6 +267,47 @@ impl Model {
         )
     }
 }
+
+/// Evaluates sequences of checked tokens; states change only when all went well.
+fn run_native(
+    decoder: &CpuDecoder,
+    sequences: &mut [(&mut State, &[u32])],
+    phase: Phase,
+    rows: Rows,
+) -> Result<Vec<f32>> {
+    for (state, tokens) in &mut *sequences {
+        state.reserve(tokens.len())?;
+    }
+    let mut parts = Vec::with_capacity(sequences.len());
+    for (state, tokens) in &mut *sequences {
+        let held = state.len();
+        let Store::Cpu(kv) = &mut state.store else {
+            return Err(InferError::ForeignState);
+        };
+        parts.push(Part { kv, held, tokens });
+    }
+    let values = decoder.forward(&mut parts, phase, rows == Rows::All);
+    for (state, tokens) in sequences {
+        state.tokens.extend_from_slice(tokens);
+    }
+    Ok(values)
+}
+
+/// The threads of a model.
+fn team(threads: Option<usize>) -> Result<Pool> {
+    let threads = match threads {
+        Some(threads) if (1..=THREADS_MAX).contains(&threads) => threads,
+        Some(threads) => {
+            let (value, allowed) = (threads.to_string(), format!("1 to {THREADS_MAX}"));
+            return Err(InferError::parameter("threads", value, allowed));
+        }
+        None => std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    Pool::new(threads).map_err(|source| InferError::Threads { threads, source })
+}
+
+/// More threads than any machine of today has use for.
+const THREADS_MAX: usize = 1024;
 
 fn describe(name: String, trained: bool, config: &ModelConfig, totals: Totals) -> ModelInfo {
     info::ModelInfo {

@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Module, Result as CandleResult, Tensor};
 
 use super::config::{Architecture, ModelConfig};
 use super::rope::Rope;
-use super::state::{LayerKv, State};
+use super::state::{LayerKv, State, Store};
 use crate::error::{InferError, Result};
 use crate::weights::{Matrix, Role, WeightSource};
 
@@ -99,12 +99,15 @@ impl Decoder {
         rows: Rows,
     ) -> Result<Vec<f32>> {
         state.reserve(tokens.len())?;
+        let Store::Candle(kv) = &state.store else {
+            return Err(InferError::ForeignState);
+        };
         let run = || -> CandleResult<Vec<f32>> {
             let held = state.len();
             let step = Step::new(&self.rope, held, tokens.len(), &self.device)?;
             let ids = Tensor::new(tokens, &self.device)?;
             let mut x = self.embedding.embedding(&ids)?.to_dtype(DType::F32)?;
-            for (block, kv) in self.blocks.iter().zip(&state.layers) {
+            for (block, kv) in self.blocks.iter().zip(&kv.layers) {
                 x = block.forward(&x, kv, &step, &self.config)?;
             }
             if rows == Rows::Last {

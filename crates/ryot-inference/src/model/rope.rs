@@ -5,6 +5,7 @@ use std::f64::consts::TAU;
 use candle_core::{Device, Result, Tensor};
 
 use super::config::{RopeConfig, RopePairs, RopeScaling};
+use crate::cpu::RopeTable;
 
 /// Angles per position of each coupled pair.
 ///
@@ -28,6 +29,14 @@ impl Rope {
         Self {
             frequencies,
             pairs: config.pairs,
+        }
+    }
+
+    /// The angles as the processor's own decoder takes them.
+    pub(crate) fn table(&self) -> RopeTable {
+        RopeTable {
+            frequencies: self.frequencies.clone(),
+            pairs: self.pairs,
         }
     }
 

@@ -3,6 +3,7 @@
 use candle_core::{DType, Device, Result as CandleResult, Tensor};
 
 use super::ModelConfig;
+use crate::cpu::{CpuKv, KvLayout};
 use crate::error::{InferError, Result};
 
 /// Keys and values of one sequence, for one model.
@@ -13,9 +14,22 @@ use crate::error::{InferError, Result};
 /// capacity doubles as needed up to the model's context.
 pub struct State {
     pub(super) tokens: Vec<u32>,
-    pub(super) layers: Vec<LayerKv>,
+    pub(super) store: Store,
     shape: KvShape,
     fingerprint: u128,
+}
+
+/// Where keys and values are.
+#[derive(Debug)]
+pub(super) enum Store {
+    Cpu(CpuKv),
+    Candle(CandleKv),
+}
+
+/// Keys and values as tensors.
+#[derive(Debug)]
+pub(super) struct CandleKv {
+    pub(super) layers: Vec<LayerKv>,
     device: Device,
     capacity: usize,
 }
@@ -37,6 +51,14 @@ pub(crate) struct KvShape {
 }
 
 impl KvShape {
+    fn cpu_layout(self) -> KvLayout {
+        KvLayout {
+            layers: self.layers,
+            kv_heads: self.kv_heads,
+            head_dim: self.head_dim,
+        }
+    }
+
     /// Numbers (keys and values) that one token adds over all layers.
     pub(crate) fn values_per_token(self) -> usize {
         2 * self.layers * self.kv_heads * self.head_dim
@@ -47,20 +69,26 @@ impl KvShape {
 const CAPACITY_MIN: usize = 64;
 
 impl State {
-    pub(super) fn new(config: &ModelConfig, fingerprint: u128, device: &Device) -> Self {
+    pub(super) fn new(config: &ModelConfig, fingerprint: u128, device: Option<&Device>) -> Self {
         let shape = KvShape {
             layers: config.layers,
             kv_heads: config.kv_heads,
             head_dim: config.head_dim,
             context_tokens: config.context_tokens,
         };
+        let store = match device {
+            None => Store::Cpu(CpuKv::new(shape.cpu_layout())),
+            Some(device) => Store::Candle(CandleKv {
+                layers: Vec::new(),
+                device: device.clone(),
+                capacity: 0,
+            }),
+        };
         Self {
             tokens: Vec::new(),
-            layers: Vec::new(),
+            store,
             shape,
             fingerprint,
-            device: device.clone(),
-            capacity: 0,
         }
     }
 
@@ -89,7 +117,10 @@ impl State {
 
     /// Bytes allocated for keys and values now.
     pub fn kv_bytes(&self) -> usize {
-        self.capacity * self.shape.values_per_token() * size_of::<f32>()
+        match &self.store {
+            Store::Cpu(kv) => kv.bytes(),
+            Store::Candle(kv) => kv.capacity * self.shape.values_per_token() * size_of::<f32>(),
+        }
     }
 
     /// Forgets every token from `len` on; does nothing when fewer are held. Keeps the memory.
@@ -104,20 +135,15 @@ impl State {
     /// # Errors
     /// [`InferError::Backend`] when the copy cannot be allocated on the device.
     pub fn fork(&self) -> Result<Self> {
-        let copy = |kv: &LayerKv| {
-            Ok(LayerKv {
-                keys: kv.keys.copy()?,
-                values: kv.values.copy()?,
-            })
+        let store = match &self.store {
+            Store::Cpu(kv) => Store::Cpu(kv.fork(self.len())),
+            Store::Candle(kv) => Store::Candle(kv.fork().map_err(InferError::backend("fork"))?),
         };
-        let layers = self.layers.iter().map(copy).collect::<CandleResult<_>>();
         Ok(Self {
             tokens: self.tokens.clone(),
-            layers: layers.map_err(InferError::backend("fork"))?,
+            store,
             shape: self.shape,
             fingerprint: self.fingerprint,
-            device: self.device.clone(),
-            capacity: self.capacity,
         })
     }
 
@@ -136,36 +162,91 @@ impl State {
         else {
             return Err(full);
         };
+        let held = self.len();
+        match &mut self.store {
+            Store::Cpu(kv) => {
+                kv.reserve(held, needed, context_tokens);
+                Ok(())
+            }
+            Store::Candle(kv) => kv
+                .reserve(self.shape, held, needed)
+                .map_err(InferError::backend("grow kv")),
+        }
+    }
+
+    /// Keys and values of tokens `start..end` as numbers: per layer, keys then values, each
+    /// `[end - start, kv_heads, head_dim]`.
+    pub(crate) fn read_kv(&self, start: usize, end: usize) -> Result<Vec<f32>> {
+        let mut data = Vec::with_capacity((end - start) * self.shape.values_per_token());
+        match &self.store {
+            Store::Cpu(kv) => kv.read(start, end, &mut data),
+            Store::Candle(kv) => kv
+                .read(start, end, &mut data)
+                .map_err(InferError::backend("read kv"))?,
+        }
+        Ok(data)
+    }
+
+    /// Appends tokens with their keys and values, laid out as [`State::read_kv`] gives them.
+    pub(crate) fn write_kv(&mut self, tokens: &[u32], data: &[f32]) -> Result<()> {
+        self.reserve(tokens.len())?;
+        let held = self.len();
+        match &mut self.store {
+            Store::Cpu(kv) => kv.write(held, tokens.len(), data),
+            Store::Candle(kv) => kv
+                .write(self.shape, held, tokens.len(), data)
+                .map_err(InferError::backend("write kv"))?,
+        }
+        self.tokens.extend_from_slice(tokens);
+        Ok(())
+    }
+}
+
+impl CandleKv {
+    fn fork(&self) -> CandleResult<Self> {
+        let copy = |kv: &LayerKv| {
+            Ok(LayerKv {
+                keys: kv.keys.copy()?,
+                values: kv.values.copy()?,
+            })
+        };
+        Ok(Self {
+            layers: self.layers.iter().map(copy).collect::<CandleResult<_>>()?,
+            device: self.device.clone(),
+            capacity: self.capacity,
+        })
+    }
+
+    fn reserve(&mut self, shape: KvShape, held: usize, needed: usize) -> CandleResult<()> {
         if needed <= self.capacity {
             return Ok(());
         }
         let capacity = needed
             .next_power_of_two()
             .max(CAPACITY_MIN)
-            .min(context_tokens);
-        let mut layers = Vec::with_capacity(self.shape.layers);
-        for index in 0..self.shape.layers {
-            let grown = self
-                .grown(index, capacity)
-                .map_err(InferError::backend("grow kv"))?;
-            layers.push(grown);
-        }
-        self.layers = layers;
+            .min(shape.context_tokens);
+        self.layers = (0..shape.layers)
+            .map(|layer| self.grown(shape, layer, held, capacity))
+            .collect::<CandleResult<_>>()?;
         self.capacity = capacity;
         Ok(())
     }
 
-    fn grown(&self, layer: usize, capacity: usize) -> CandleResult<LayerKv> {
-        let KvShape {
+    fn grown(
+        &self,
+        KvShape {
             kv_heads, head_dim, ..
-        } = self.shape;
+        }: KvShape,
+        layer: usize,
+        held: usize,
+        capacity: usize,
+    ) -> CandleResult<LayerKv> {
         let zeros = || Tensor::zeros((1, kv_heads, capacity, head_dim), DType::F32, &self.device);
         let grown = LayerKv {
             keys: zeros()?,
             values: zeros()?,
         };
-        if let Some(old) = self.layers.get(layer).filter(|_| !self.is_empty()) {
-            let held = self.len();
+        if let Some(old) = self.layers.get(layer).filter(|_| held > 0) {
             grown
                 .keys
                 .slice_set(&old.keys.narrow(2, 0, held)?.contiguous()?, 2, 0)?;
@@ -176,41 +257,31 @@ impl State {
         Ok(grown)
     }
 
-    /// Keys and values of tokens `start..end` as numbers: per layer, keys then values, each
-    /// `[end - start, kv_heads, head_dim]`.
-    pub(crate) fn read_kv(&self, start: usize, end: usize) -> Result<Vec<f32>> {
-        let read = || -> CandleResult<Vec<f32>> {
-            let mut data = Vec::with_capacity((end - start) * self.shape.values_per_token());
-            for kv in &self.layers {
-                for tensor in [&kv.keys, &kv.values] {
-                    let part = tensor.narrow(2, start, end - start)?.transpose(1, 2)?;
-                    data.extend(part.contiguous()?.flatten_all()?.to_vec1::<f32>()?);
-                }
+    fn read(&self, start: usize, end: usize, data: &mut Vec<f32>) -> CandleResult<()> {
+        for kv in &self.layers {
+            for tensor in [&kv.keys, &kv.values] {
+                let part = tensor.narrow(2, start, end - start)?.transpose(1, 2)?;
+                data.extend(part.contiguous()?.flatten_all()?.to_vec1::<f32>()?);
             }
-            Ok(data)
-        };
-        read().map_err(InferError::backend("read kv"))
+        }
+        Ok(())
     }
 
-    /// Appends tokens with their keys and values, laid out as [`State::read_kv`] gives them.
-    pub(crate) fn write_kv(&mut self, tokens: &[u32], data: &[f32]) -> Result<()> {
-        self.reserve(tokens.len())?;
-        let KvShape {
+    fn write(
+        &self,
+        KvShape {
             kv_heads, head_dim, ..
-        } = self.shape;
-        let plane = tokens.len() * kv_heads * head_dim;
-        let held = self.len();
-        let write = || -> CandleResult<()> {
-            let targets = self.layers.iter().flat_map(|kv| [&kv.keys, &kv.values]);
-            for (target, values) in targets.zip(data.chunks_exact(plane)) {
-                let dims = (1, tokens.len(), kv_heads, head_dim);
-                let part = Tensor::from_slice(values, dims, &self.device)?;
-                target.slice_set(&part.transpose(1, 2)?.contiguous()?, 2, held)?;
-            }
-            Ok(())
-        };
-        write().map_err(InferError::backend("write kv"))?;
-        self.tokens.extend_from_slice(tokens);
+        }: KvShape,
+        held: usize,
+        count: usize,
+        data: &[f32],
+    ) -> CandleResult<()> {
+        let plane = count * kv_heads * head_dim;
+        let targets = self.layers.iter().flat_map(|kv| [&kv.keys, &kv.values]);
+        for (target, values) in targets.zip(data.chunks_exact(plane)) {
+            let part = Tensor::from_slice(values, (1, count, kv_heads, head_dim), &self.device)?;
+            target.slice_set(&part.transpose(1, 2)?.contiguous()?, 2, held)?;
+        }
         Ok(())
     }
 }
@@ -219,7 +290,7 @@ impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("State")
             .field("tokens", &self.tokens.len())
-            .field("capacity", &self.capacity)
+            .field("kv_bytes", &self.kv_bytes())
             .field("shape", &self.shape)
             .finish_non_exhaustive()
     }

@@ -12,5 +12,5 @@ mod source;
 
 pub(crate) use load::{Loaded, load};
 use load::{load_tokenizer_file, read_bounded};
-pub use options::LoadOptions;
+pub use options::{Backend, LoadOptions};
 pub(crate) use source::{Matrix, Role, Totals, WeightSource};

@@ -4,6 +4,17 @@ use std::path::PathBuf;
 
 use candle_core::Device;
 
+/// What computes a model on the processor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Backend {
+    /// This crate's kernels; on other devices than the processor, candle's.
+    #[default]
+    Native,
+    /// candle's tensor operations, one per step: the plain twin that the kernels are held to.
+    Candle,
+}
+
 /// How a model is loaded.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -12,6 +23,8 @@ pub struct LoadOptions {
     pub(super) context_tokens_max: Option<usize>,
     pub(super) tokenizer_path: Option<PathBuf>,
     pub(super) chat_template: Option<String>,
+    pub(crate) backend: Backend,
+    pub(crate) threads: Option<usize>,
 }
 
 impl Default for LoadOptions {
@@ -28,12 +41,27 @@ impl LoadOptions {
             context_tokens_max: None,
             tokenizer_path: None,
             chat_template: None,
+            backend: Backend::Native,
+            threads: None,
         }
     }
 
     /// The device that weights and states live on. Default CPU.
     pub fn device(mut self, device: Device) -> Self {
         self.device = device;
+        self
+    }
+
+    /// What computes on the processor. Default: [`Backend::Native`].
+    pub fn backend(mut self, backend: Backend) -> Self {
+        self.backend = backend;
+        self
+    }
+
+    /// Threads that one call computes with, 1 to 1,024. Default: as many as the process may run
+    /// at once. Only for [`Backend::Native`]; results do not depend on it.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads);
         self
     }
 

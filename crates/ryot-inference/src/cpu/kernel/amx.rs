@@ -1,0 +1,328 @@
+//! Prompts on matrix tiles of bfloat16: weights are widened once for many rows.
+//!
+//! A row's sums do not depend on the rows beside it, so a prompt gives the same bits however it is
+//! cut into pieces. They are not the bits of the byte kernels: activations keep eight significant
+//! bits each here, and are bytes of a common scale there.
+//!
+//! # Source
+//! Intel 64 and IA-32 Architectures Software Developer's Manual, "Intel AMX". The intrinsics are
+//! not stable in Rust, so the instructions are written as inline assembly.
+
+use std::arch::asm;
+use std::arch::x86_64::{
+    __cpuid, __cpuid_count, __m512, __m512bh, __m512i, _mm512_cvtepi32_ps, _mm512_cvtne2ps_pbh,
+    _mm512_fmadd_ps, _mm512_loadu_si512, _mm512_maskz_permutexvar_epi8, _mm512_mul_ps,
+    _mm512_permutexvar_ps, _mm512_set1_ps, _mm512_setr_epi32, _mm512_storeu_si512, _mm512_sub_ps,
+};
+
+use super::super::bf16_rows::Bf16Rows;
+use super::WeightTile;
+use super::avx512::{self, by_format};
+use crate::cpu::buffer::Buffer;
+use crate::cpu::format::{Format, TILE};
+
+/// Whether the processor has tiles of bfloat16, and the system lets this process use them.
+pub(crate) fn granted() -> bool {
+    // leaf 7: bit 22 of edx is AMX-BF16, bit 24 AMX-TILE
+    let (leaf, bits) = (7, 1 << 22 | 1 << 24);
+    if __cpuid(0).eax < leaf || __cpuid_count(leaf, 0).edx & bits != bits {
+        return false;
+    }
+    request()
+}
+
+/// Asks Linux for the tile registers' state; every thread of the process has it from then on.
+#[cfg(target_os = "linux")]
+fn request() -> bool {
+    const ARCH_PRCTL: u64 = 158;
+    const ARCH_REQ_XCOMP_PERM: u64 = 0x1023;
+    const XFEATURE_XTILEDATA: u64 = 18;
+    let result: i64;
+    // SAFETY: the system call reads two numbers and touches no memory of ours; rcx and r11 are
+    // declared as overwritten, as the ABI says.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") ARCH_PRCTL => result,
+            in("rdi") ARCH_REQ_XCOMP_PERM,
+            in("rsi") XFEATURE_XTILEDATA,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    result == 0
+}
+
+#[cfg(not(target_os = "linux"))]
+fn request() -> bool {
+    false
+}
+
+/// Blocks of columns that are widened at once: 32 KiB for two tiles, which the first cache holds.
+pub(in crate::cpu) const DEPTH: usize = 16;
+/// Bytes of a tile register.
+const TILE_BYTES: usize = 1024;
+
+/// Memory of one thread: widened weights and sums.
+#[derive(Debug)]
+pub(in crate::cpu) struct Workspace {
+    weights: Buffer,
+    sums: Buffer,
+}
+
+impl Workspace {
+    pub(in crate::cpu) fn new() -> Self {
+        Self {
+            weights: Buffer::zeroed(2 * DEPTH * TILE_BYTES),
+            sums: Buffer::zeroed(0),
+        }
+    }
+}
+
+#[repr(C, align(64))]
+struct TileConfig {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    column_bytes: [u16; 16],
+    rows: [u8; 16],
+}
+
+/// Eight tiles of 16 rows by 64 bytes.
+static CONFIG: TileConfig = TileConfig {
+    palette: 1,
+    start_row: 0,
+    reserved: [0; 14],
+    column_bytes: [64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
+    rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
+};
+
+/// Tiles configured on this thread; the configuration before comes back when this is dropped,
+/// because other libraries configure a thread once and rely on it.
+struct Configured {
+    before: TileConfig,
+}
+
+impl Configured {
+    /// # Safety
+    /// [`granted`] must have said yes.
+    unsafe fn new() -> Self {
+        let mut before = TileConfig {
+            palette: 0,
+            start_row: 0,
+            reserved: [0; 14],
+            column_bytes: [0; 16],
+            rows: [0; 16],
+        };
+        // SAFETY: the caller vouches for the instructions; both operands are 64 bytes.
+        unsafe {
+            asm!("sttilecfg [{}]", in(reg) &raw mut before, options(nostack));
+            asm!("ldtilecfg [{}]", in(reg) &raw const CONFIG, options(nostack, readonly));
+        }
+        Self { before }
+    }
+}
+
+impl Drop for Configured {
+    fn drop(&mut self) {
+        // SAFETY: this is the configuration that the processor stored; palette 0 releases.
+        unsafe {
+            asm!("ldtilecfg [{}]", in(reg) &raw const self.before, options(nostack, readonly));
+        }
+    }
+}
+
+/// Pairs of weight tiles that share the activations of one depth while those are in the cache.
+pub(in crate::cpu) const PAIRS_MAX: usize = 8;
+
+/// Products of up to [`PAIRS_MAX`] pairs of weight tiles with all of `rows`; `give` gets the
+/// number of a row, the pair, and its sums, sixteen for each tile.
+///
+/// # Safety
+/// [`Isa::has_bf16_tiles`](crate::cpu::Isa::has_bf16_tiles) must have said yes.
+pub(in crate::cpu) unsafe fn multiply(
+    weights: &[[WeightTile<'_>; 2]],
+    rows: &Bf16Rows,
+    workspace: &mut Workspace,
+    mut give: impl FnMut(usize, usize, &[[u8; TILE * 4]; 2]),
+) {
+    let blocks = rows.blocks();
+    assert!(weights.iter().flatten().all(|t| t.blocks == blocks));
+    let row_pairs = rows.tiles() / 2;
+    workspace
+        .sums
+        .resize(weights.len() * row_pairs * 4 * TILE_BYTES);
+    // SAFETY: the instructions are there, as the caller vouches.
+    let configured = unsafe { Configured::new() };
+    for first in (0..blocks).step_by(DEPTH) {
+        let depth = DEPTH.min(blocks - first);
+        for (pair, tiles) in weights.iter().enumerate() {
+            for (index, tile) in tiles.iter().enumerate() {
+                let part = &mut workspace.weights.as_mut_slice()[index * DEPTH * TILE_BYTES..];
+                avx512::check(tile);
+                // SAFETY: the instructions are there; there is room for `DEPTH` steps a tile.
+                by_format!(tile.format, F => unsafe { widen::<F>(tile, first, depth, part) });
+            }
+            for row_pair in 0..row_pairs {
+                let at = (pair * row_pairs + row_pair) * 4 * TILE_BYTES;
+                let sums = &mut workspace.sums.as_mut_slice()[at..at + 4 * TILE_BYTES];
+                let parts = [0, 1].map(|half| rows.tile(2 * row_pair + half, first));
+                assert!(parts.iter().all(|a| a.len() >= depth * TILE_BYTES));
+                let (a, b) = (parts[0].as_ptr(), parts[1].as_ptr());
+                let weights = workspace.weights.as_slice().as_ptr();
+                // SAFETY: tiles are configured; lengths were just checked.
+                unsafe { four_tiles([a, b], weights, depth, first == 0, sums.as_mut_ptr()) };
+            }
+        }
+    }
+    drop(configured);
+    let (lines, _) = workspace.sums.as_slice().as_chunks::<{ TILE * 4 }>();
+    for row in 0..rows.rows() {
+        // lines of a pair: [row tile][weight tile][row]
+        let (row_pair, half, line) = (row / (2 * TILE), row / TILE % 2, row % TILE);
+        for pair in 0..weights.len() {
+            let at = ((pair * row_pairs + row_pair) * 4 + half * 2) * TILE + line;
+            give(row, pair, &[lines[at], lines[at + TILE]]);
+        }
+    }
+}
+
+/// Adds `depth` blocks to the sums of two row tiles by two weight tiles.
+///
+/// # Safety
+/// Tiles configured; every pointer good for its tiles.
+unsafe fn four_tiles(
+    rows: [*const u8; 2],
+    weights: *const u8,
+    depth: usize,
+    fresh: bool,
+    sums: *mut u8,
+) {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        if fresh {
+            asm!(
+                "tilezero tmm0",
+                "tilezero tmm1",
+                "tilezero tmm2",
+                "tilezero tmm3",
+                options(nostack, nomem)
+            );
+        } else {
+            asm!(
+                "tileloadd tmm0, [{s} + {stride}*1]",
+                "tileloadd tmm1, [{s} + {stride}*1 + 1024]",
+                "tileloadd tmm2, [{s} + {stride}*1 + 2048]",
+                "tileloadd tmm3, [{s} + {stride}*1 + 3072]",
+                s = in(reg) sums,
+                stride = in(reg) 64usize,
+                options(nostack, readonly),
+            );
+        }
+        let second = weights.add(DEPTH * TILE_BYTES);
+        for step in 0..depth {
+            asm!(
+                "tileloadd tmm4, [{a} + {stride}*1]",
+                "tileloadd tmm6, [{w} + {stride}*1]",
+                "tileloadd tmm5, [{b} + {stride}*1]",
+                "tileloadd tmm7, [{v} + {stride}*1]",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                a = in(reg) rows[0].add(step * TILE_BYTES),
+                b = in(reg) rows[1].add(step * TILE_BYTES),
+                w = in(reg) weights.add(step * TILE_BYTES),
+                v = in(reg) second.add(step * TILE_BYTES),
+                stride = in(reg) 64usize,
+                options(nostack, readonly),
+            );
+        }
+        asm!(
+            "tilestored [{s} + {stride}*1], tmm0",
+            "tilestored [{s} + {stride}*1 + 1024], tmm1",
+            "tilestored [{s} + {stride}*1 + 2048], tmm2",
+            "tilestored [{s} + {stride}*1 + 3072], tmm3",
+            s = in(reg) sums,
+            stride = in(reg) 64usize,
+            options(nostack),
+        );
+    }
+}
+
+/// Widens `depth` blocks from `first` on: per block sixteen lines, line `p` holding columns `2p`
+/// and `2p + 1` of each of the sixteen weight rows.
+///
+/// # Safety
+/// `tile` checked, `out` of `depth` tiles, instructions there.
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512bf16")]
+unsafe fn widen<const F: u8>(tile: &WeightTile<'_>, first: usize, depth: usize, out: &mut [u8]) {
+    let format = const { Format::from_index(F) };
+    assert!(
+        out.len() >= depth * TILE_BYTES,
+        "room for the widened blocks"
+    );
+    let out = out.as_mut_ptr();
+    // byte 4r + 2p + j of a group goes to the third byte of lane 2r + j
+    let pick = |half: usize, pair: usize| -> __m512i {
+        let lanes: [u8; 64] = std::array::from_fn(|at| {
+            let (lane, byte) = (at / 4, at % 4);
+            let row = half * 8 + lane / 2;
+            #[expect(clippy::cast_possible_truncation, reason = "below 64")]
+            let from = (4 * row + 2 * pair + lane % 2) as u8;
+            if byte == 2 { from } else { 0 }
+        });
+        // SAFETY: 64 bytes.
+        unsafe { _mm512_loadu_si512(lanes.as_ptr().cast()) }
+    };
+    let picks = [[pick(0, 0), pick(1, 0)], [pick(0, 1), pick(1, 1)]];
+    let third = 0x4444_4444_4444_4444;
+    let twice = [
+        _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7),
+        _mm512_setr_epi32(8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15),
+    ];
+    // numbers arrive times 2^16
+    let small = _mm512_set1_ps(1.0 / 65_536.0);
+    #[expect(clippy::cast_precision_loss, reason = "at most 128")]
+    let zero_point = _mm512_set1_ps(format.zero_point() as f32);
+    let zero = _mm512_set1_ps(0.0);
+    for step in 0..depth {
+        let block = first + step;
+        // SAFETY: lengths were checked.
+        unsafe {
+            let groups = avx512::unpack::<F>(tile.bytes.as_ptr().add(block * format.block_bytes()));
+            let (scale, minimum) = avx512::scales::<F>(tile, block);
+            let spread = |scale: __m512| -> [(__m512, __m512); 2] {
+                let offset = _mm512_sub_ps(zero, _mm512_fmadd_ps(scale, zero_point, minimum));
+                let scale = _mm512_mul_ps(scale, small);
+                twice.map(|t| {
+                    (
+                        _mm512_permutexvar_ps(t, scale),
+                        _mm512_permutexvar_ps(t, offset),
+                    )
+                })
+            };
+            let first_half = spread(scale[0]);
+            let second_half = if format.scales_per_block() == 2 {
+                spread(scale[1])
+            } else {
+                first_half
+            };
+            for (g, group) in groups.iter().enumerate() {
+                let scales = if g < 4 { &first_half } else { &second_half };
+                for (pair, picks) in picks.iter().enumerate() {
+                    macro_rules! half {
+                        ($h:literal) => {{
+                            let number = _mm512_maskz_permutexvar_epi8(third, picks[$h], *group);
+                            _mm512_fmadd_ps(_mm512_cvtepi32_ps(number), scales[$h].0, scales[$h].1)
+                        }};
+                    }
+                    let line = _mm512_cvtne2ps_pbh(half!(1), half!(0));
+                    let at = out.add(step * TILE_BYTES + (2 * g + pair) * 64);
+                    _mm512_storeu_si512(at.cast(), std::mem::transmute::<__m512bh, __m512i>(line));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! One team of threads for all products of a model.
+//!
+//! A region is one call of [`Pool::run`]: every thread takes numbered pieces off one counter until
+//! none is left. Between regions threads spin for a while before they sleep, because a token is
+//! made of a hundred regions that follow each other within microseconds.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, TryLockError};
+use std::thread::JoinHandle;
+
+/// Looks at the counter before a waiting thread sleeps: some 20 us.
+const SPINS: u32 = 4_000;
+
+/// Runs numbered pieces of work on a fixed team.
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+    helpers: Vec<JoinHandle<()>>,
+    /// Held by the thread that runs a region.
+    leader: Mutex<()>,
+}
+
+/// A region's work: called with piece numbers.
+type Work<'a> = dyn Fn(usize) + Sync + 'a;
+
+struct Shared {
+    /// Counts regions; helpers wait for it to change.
+    region: AtomicUsize,
+    /// The region's work, set before `region` changes.
+    work: Mutex<Option<Job>>,
+    next: AtomicUsize,
+    /// Helpers still inside the region.
+    busy: AtomicUsize,
+    sleepers: Mutex<usize>,
+    wake: Condvar,
+    stop: AtomicBool,
+    panicked: AtomicBool,
+}
+
+#[derive(Clone, Copy)]
+struct Job {
+    work: *const Work<'static>,
+    pieces: usize,
+}
+
+// SAFETY: the pointer is used only while `Pool::run` keeps the work alive, and the work is `Sync`.
+unsafe impl Send for Job {}
+
+impl Pool {
+    /// A team of `threads`, the caller of [`Pool::run`] among them.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub(crate) fn new(threads: usize) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            region: AtomicUsize::new(0),
+            work: Mutex::new(None),
+            next: AtomicUsize::new(0),
+            busy: AtomicUsize::new(0),
+            sleepers: Mutex::new(0),
+            wake: Condvar::new(),
+            stop: AtomicBool::new(false),
+            panicked: AtomicBool::new(false),
+        });
+        let mut pool = Self {
+            shared,
+            helpers: Vec::new(),
+            leader: Mutex::new(()),
+        };
+        for index in 1..threads.max(1) {
+            let shared = Arc::clone(&pool.shared);
+            let helper = std::thread::Builder::new()
+                .name(format!("ryot-{index}"))
+                .spawn(move || shared.help())?;
+            pool.helpers.push(helper);
+        }
+        Ok(pool)
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        self.helpers.len() + 1
+    }
+
+    /// Calls `work` once for every number below `pieces`, and returns when all are done.
+    ///
+    /// While another thread runs a region, the caller does its pieces alone.
+    ///
+    /// # Panics
+    /// When `work` panics; the other pieces are still done.
+    pub(crate) fn run(&self, pieces: usize, work: &Work<'_>) {
+        let leader = match self.leader.try_lock() {
+            Ok(leader) => Some(leader),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        if leader.is_none() || self.helpers.is_empty() || pieces <= 1 {
+            (0..pieces).for_each(work);
+            return;
+        }
+        let shared = &*self.shared;
+        // SAFETY: only the lifetime changes; the pointer is dropped from `work` below, after every
+        // helper has left the region.
+        let erased = unsafe { std::mem::transmute::<*const Work<'_>, *const Work<'static>>(work) };
+        *lock(&shared.work) = Some(Job {
+            work: erased,
+            pieces,
+        });
+        shared.next.store(0, Ordering::Relaxed);
+        shared.busy.store(self.helpers.len(), Ordering::Relaxed);
+        {
+            let sleepers = lock(&shared.sleepers);
+            shared.region.fetch_add(1, Ordering::Release);
+            if *sleepers > 0 {
+                shared.wake.notify_all();
+            }
+        }
+        let region = Region(shared);
+        shared.take_pieces(work, pieces);
+        drop(region);
+        let panicked = shared.panicked.swap(false, Ordering::Relaxed);
+        assert!(!panicked, "a thread of the pool panicked");
+    }
+}
+
+/// Ends when every helper has left; also when the leader's own piece panics.
+struct Region<'a>(&'a Shared);
+
+impl Drop for Region<'_> {
+    fn drop(&mut self) {
+        let mut spins = 0;
+        while self.0.busy.load(Ordering::Acquire) != 0 {
+            relax(&mut spins);
+        }
+        *lock(&self.0.work) = None;
+    }
+}
+
+impl Shared {
+    fn take_pieces(&self, work: &Work<'_>, pieces: usize) {
+        loop {
+            let piece = self.next.fetch_add(1, Ordering::Relaxed);
+            if piece >= pieces {
+                return;
+            }
+            work(piece);
+        }
+    }
+
+    fn help(&self) {
+        let mut seen = 0;
+        while let Some(region) = self.wait(seen) {
+            seen = region;
+            let Some(job) = *lock(&self.work) else {
+                continue;
+            };
+            // SAFETY: `Pool::run` returns only after `busy` is zero, so the work is alive.
+            let work = unsafe { &*job.work };
+            let run = std::panic::AssertUnwindSafe(|| self.take_pieces(work, job.pieces));
+            if std::panic::catch_unwind(run).is_err() {
+                self.panicked.store(true, Ordering::Relaxed);
+            }
+            self.busy.fetch_sub(1, Ordering::Release);
+        }
+    }
+
+    /// The region after `seen`; `None` when the pool ends.
+    fn wait(&self, seen: usize) -> Option<usize> {
+        for _ in 0..SPINS {
+            let region = self.region.load(Ordering::Acquire);
+            if region != seen {
+                return Some(region);
+            }
+            std::hint::spin_loop();
+        }
+        let mut sleepers = lock(&self.sleepers);
+        *sleepers += 1;
+        loop {
+            let region = self.region.load(Ordering::Acquire);
+            if region != seen || self.stop.load(Ordering::Relaxed) {
+                *sleepers -= 1;
+                return (region != seen).then_some(region);
+            }
+            sleepers = self
+                .wake
+                .wait(sleepers)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        {
+            let _sleepers = lock(&self.shared.sleepers);
+            self.shared.stop.store(true, Ordering::Relaxed);
+            self.shared.wake.notify_all();
+        }
+        for helper in self.helpers.drain(..) {
+            // a helper catches the panics of its work
+            let _ = helper.join();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Spins, and gives the processor away now and then where the machine is busy.
+fn relax(spins: &mut u32) {
+    *spins += 1;
+    if spins.is_multiple_of(1024) {
+        std::thread::yield_now();
+    } else {
+        std::hint::spin_loop();
+    }
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Pool({} threads)", self.threads())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_piece_is_done_once() {
+        let pool = Pool::new(3).unwrap();
+        for pieces in [0, 1, 2, 7, 1000] {
+            for _ in 0..50 {
+                let counts: Vec<AtomicUsize> = (0..pieces).map(|_| AtomicUsize::new(0)).collect();
+                pool.run(pieces, &|i| {
+                    counts[i].fetch_add(1, Ordering::Relaxed);
+                });
+                assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 1));
+            }
+        }
+    }
+
+    #[test]
+    fn many_callers_share_a_pool() {
+        let pool = Pool::new(2).unwrap();
+        let total = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        pool.run(5, &|i| {
+                            total.fetch_add(i, Ordering::Relaxed);
+                        });
+                    }
+                });
+            }
+        });
+        assert_eq!(total.load(Ordering::Relaxed), 4 * 200 * 10);
+    }
+
+    #[test]
+    fn a_panicking_piece_is_reported_and_the_pool_lives_on() {
+        let pool = Pool::new(2).unwrap();
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            pool.run(8, &|i| assert_ne!(i, 3, "piece 3"));
+        }));
+        assert!(caught.is_err());
+        let done = AtomicUsize::new(0);
+        pool.run(8, &|_| {
+            done.fetch_add(1, Ordering::Relaxed);
+        });
+        assert_eq!(done.load(Ordering::Relaxed), 8);
+    }
+
+    #[test]
+    fn sleeping_helpers_wake_up() {
+        let pool = Pool::new(2).unwrap();
+        for _ in 0..5 {
+            std::thread::sleep(std::time::Duration::from_millis(3));
+            let done = AtomicUsize::new(0);
+            pool.run(4, &|_| {
+                done.fetch_add(1, Ordering::Relaxed);
+            });
+            assert_eq!(done.load(Ordering::Relaxed), 4);
+        }
+    }
+}
