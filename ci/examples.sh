@@ -8,3 +8,9 @@ cargo build --release --package neurectomy-examples --examples --locked
 cargo run --release --locked --example collective_workflow -- --vault "$scratch/vault"
 echo "again on the same vault: everything is resumed, nothing is computed twice"
 cargo run --release --locked --example collective_workflow -- --vault "$scratch/vault" --json
+cargo run --release --locked --example pick_a_sketch
+cargo run --release --locked --example validate_solvers
+cargo run --release --locked --example compress_folder
+cargo run --release --locked --example compress_folder -- docs --benchmark --json
+cargo run --release --locked --example chat -- --prompt "hello" --max-tokens 32
+cargo run --release --locked --example many_agents

@@ -12,10 +12,15 @@ features() {
     done
 }
 features sketches std serde
-features sigma-lang
+echo "sketches: a program without std"
+cargo build --quiet --locked --package sketches --no-default-features
+built="${CARGO_TARGET_DIR:-target}/debug"
+rustc --edition 2024 --crate-type staticlib -C panic=abort -o "$built/libno_std.a" \
+    --extern sketches="$built/libsketches.rlib" -L dependency="$built/deps" ci/no_std.rs
+features sigma-lang cli
 features sigma-vault
 features agent-collective
 features ryot-inference
 features neurectomy
 features neurectomy-examples sketches sigma-lang sigma-vault agent-collective ryot-inference workflow
-features neurectomy-bench sketches compression storage agents inference workflow
+features neurectomy-bench sketches compression storage peer-lmdb agents inference workflow
