@@ -10,7 +10,7 @@ use criterion::Throughput;
 use neurectomy_bench::models::{MEDIUM, SMALL, TINY, write_gguf};
 use neurectomy_bench::suite::Work;
 use neurectomy_bench::{BenchError, Comparison, Row, Suite};
-use ryot_inference::{Engine, EngineConfig, LoadOptions, Model, Request, Sampling};
+use ryot_inference::{Engine, EngineConfig, LoadOptions, Model, Request, Sampling, ServeConfig};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -186,6 +186,37 @@ fn stream(suite: &mut Suite, model: Model, prompt: &[u32], name: &str) -> Result
         ),
     ] {
         suite.record(Row::new(&format!("{name} {measure}"), "ms", value));
+    }
+    served(suite, &engine, name)
+}
+
+/// Tokens a second over all streams of a server, prompts included; every stream gets the tokens
+/// that its request gets alone.
+fn served(suite: &mut Suite, engine: &Engine, name: &str) -> Result<(), BenchError> {
+    let tokens = suite.size(4, 64);
+    let request = |stream: u32| {
+        let prompt: Vec<u32> = (0..32).map(|i| (i * 31 + stream * 7) % 250).collect();
+        let request = Request::new(prompt).max_tokens(tokens);
+        request.sampling(Sampling::greedy()).ignore_end(true)
+    };
+    let alone = |stream| Ok::<_, BenchError>(engine.generate(request(stream))?.finish()?.tokens);
+    let mut single = None;
+    for streams in [1, 4, 16] {
+        let server = engine.serve(ServeConfig::new().batch_max(streams as usize))?;
+        let start = Instant::now();
+        let tickets = (0..streams).map(|stream| server.submit(request(stream)));
+        let tickets = tickets.collect::<Result<Vec<_>, _>>()?;
+        let results: Vec<_> = tickets.into_iter().map(|t| t.finish()).collect();
+        let seconds = start.elapsed().as_secs_f64();
+        for (stream, result) in (0..).zip(results) {
+            if result?.tokens != alone(stream)? {
+                return Err(format!("stream {stream} of {streams} differs from alone").into());
+            }
+        }
+        let rate = f64::from(streams) * tokens as f64 / seconds;
+        let one = *single.get_or_insert(rate);
+        let measure = format!("{name} served, {streams} streams");
+        suite.record(Row::new(&measure, "token/s", rate).against("one stream", one));
     }
     Ok(())
 }

@@ -141,7 +141,7 @@ pub(crate) fn open_loop(suite: &mut Suite) -> Result<(), BenchError> {
 /// for the submitter. What does not get in is dropped.
 pub(crate) fn overload(suite: &mut Suite) -> Result<(), BenchError> {
     const CAPACITY: usize = 96;
-    let count = suite.size(50, 20_000);
+    let count = suite.size(2_000, 20_000);
     let gap = SERVICE / u32::try_from(10 * WORKERS)?;
     let runtime = Runtime::builder()
         .workers(WORKERS)
