@@ -3,6 +3,8 @@
 //! Keys are 64-bit integers from a seeded generator, all different unless a group says otherwise; 16-byte
 //! ids and 64-byte strings stand in `keys`. Every
 //! structure hashes its keys itself, as its users would have it do.
+//!
+//! `NEURECTOMY_SKETCHES=membership,keys` measures these families only; `main.rs` lists their names.
 
 mod distinct;
 mod frequency;
@@ -15,15 +17,35 @@ use neurectomy_bench::corpus::SplitMix64;
 use neurectomy_bench::{BenchError, Comparison, Goal, Suite};
 use std::process::ExitCode;
 
+/// The families, in the order of their rows.
+const FAMILIES: [(&str, Family); 7] = [
+    ("distinct", distinct::distinct),
+    ("membership", membership::membership),
+    ("frequency", frequency::frequency),
+    ("top-k", frequency::top_k),
+    ("similarity", similarity::similarity),
+    ("quantiles", quantiles::quantiles),
+    ("keys", keys::kinds_of_keys),
+];
+
+type Family = fn(&mut Suite) -> Result<(), BenchError>;
+
 fn main() -> ExitCode {
+    let asked = std::env::var("NEURECTOMY_SKETCHES").unwrap_or_default();
+    let asked: Vec<&str> = asked.split(',').filter(|name| !name.is_empty()).collect();
     neurectomy_bench::run("sketches", |suite| {
-        distinct::distinct(suite)?;
-        membership::membership(suite)?;
-        frequency::frequency(suite)?;
-        frequency::top_k(suite)?;
-        similarity::similarity(suite)?;
-        quantiles::quantiles(suite)?;
-        keys::kinds_of_keys(suite)
+        if let Some(name) = asked
+            .iter()
+            .find(|name| FAMILIES.iter().all(|(known, _)| known != *name))
+        {
+            return Err(format!("NEURECTOMY_SKETCHES: no family {name}").into());
+        }
+        for (name, family) in FAMILIES {
+            if asked.is_empty() || asked.contains(&name) {
+                family(suite)?;
+            }
+        }
+        Ok(())
     })
 }
 

@@ -3,7 +3,7 @@
 //! `sbbf-rs` takes hashes, so it is given those of our hash function, made inside the measured loop.
 
 use crate::{float, keys};
-use criterion::Throughput;
+use criterion::{BatchSize, Throughput};
 use neurectomy_bench::suite::Work;
 use neurectomy_bench::{BenchError, Comparison, Goal, Row, Suite};
 use sbbf_rs_safe::Filter as Sbbf;
@@ -18,6 +18,7 @@ pub(crate) fn membership(suite: &mut Suite) -> Result<(), BenchError> {
     build(suite, &members)?;
     absent(suite, &members, &others)?;
     atomic(suite, &members)?;
+    atomic_beyond_cache(suite);
     fixed(suite, &members, &others)?;
     beyond_cache(suite)
 }
@@ -180,14 +181,14 @@ fn atomic(suite: &mut Suite, members: &[u64]) -> Result<(), BenchError> {
     let empty = || AtomicBloom::with_rate(count as u64, 0.01).expect("a legal size");
     let mut group = suite.criterion().benchmark_group("bloom_atomic");
     group.throughput(Throughput::Elements(count as u64));
-    group.bench_function("atomic", |b| {
+    group.bench_function("atomic, slice", |b| {
         b.iter(|| {
             let filter = empty();
             filter.insert_each(members);
             filter
         });
     });
-    group.bench_function("atomic, two threads", |b| {
+    group.bench_function("atomic, slice, two threads", |b| {
         b.iter(|| {
             let filter = empty();
             std::thread::scope(|scope| {
@@ -196,6 +197,15 @@ fn atomic(suite: &mut Suite, members: &[u64]) -> Result<(), BenchError> {
                     scope.spawn(move || filter.insert_each(part));
                 }
             });
+            filter
+        });
+    });
+    group.bench_function("atomic, one by one", |b| {
+        b.iter(|| {
+            let filter = empty();
+            for key in members {
+                filter.insert(key);
+            }
             filter
         });
     });
@@ -213,10 +223,11 @@ fn atomic(suite: &mut Suite, members: &[u64]) -> Result<(), BenchError> {
     group.finish();
     let at = "bloom_atomic";
     for (ours, peer, goal) in [
-        ("atomic", "plain split-block", Some(2.0)),
-        ("atomic", "plain classic", Some(2.0)),
-        ("atomic", "fastbloom atomic", None),
-        ("atomic, two threads", "atomic", Some(0.59)),
+        ("atomic, slice", "plain split-block", Some(2.0)),
+        ("atomic, slice", "plain classic", Some(2.0)),
+        ("atomic, slice", "fastbloom atomic", None),
+        ("atomic, one by one", "fastbloom atomic", None),
+        ("atomic, slice, two threads", "atomic, slice", Some(0.59)),
     ] {
         let measure = format!("Bloom 1 %, insert, {ours}");
         let goal = goal.map(Goal::RatioAtMost);
@@ -227,6 +238,57 @@ fn atomic(suite: &mut Suite, members: &[u64]) -> Result<(), BenchError> {
     let plain = 8.0 * float(usize::try_from(split_block(members).filter_bytes())?) / float(count);
     suite.record(Row::new("Bloom 1 %, atomic, bits a key", "bit", bits).against("plain", plain));
     Ok(())
+}
+
+/// Keys for a filter far larger than the caches, into one that is empty each time.
+fn atomic_beyond_cache(suite: &mut Suite) {
+    let (held, count) = (suite.size(20_000, 50_000_000), suite.size(1_000, 2_000_000));
+    let members = keys(count, 4);
+    let empty = || AtomicBloom::with_rate(held as u64, 0.01).expect("a legal size");
+    let one_by_one = |filter: &AtomicBloom, keys: &[u64]| {
+        for key in keys {
+            filter.insert(key);
+        }
+    };
+    let two = |filter: &AtomicBloom, insert: &(dyn Fn(&AtomicBloom, &[u64]) + Sync)| {
+        std::thread::scope(|scope| {
+            for part in members.chunks(count.div_ceil(2)) {
+                scope.spawn(move || insert(filter, part));
+            }
+        });
+    };
+    let mut group = suite
+        .criterion()
+        .benchmark_group("bloom_atomic_beyond_cache");
+    group.throughput(Throughput::Elements(count as u64));
+    let mut measure = |name: &str, insert: &dyn Fn(&AtomicBloom)| {
+        group.bench_function(name, |b| {
+            let insert_all = |filter: AtomicBloom| {
+                insert(&filter);
+                filter
+            };
+            b.iter_batched(empty, insert_all, BatchSize::PerIteration);
+        });
+    };
+    measure("slice", &|filter| filter.insert_each(&members));
+    measure("slice, two threads", &|filter| {
+        two(filter, &|filter, keys| filter.insert_each(keys));
+    });
+    measure("one by one", &|filter| one_by_one(filter, &members));
+    measure("one by one, two threads", &|filter| {
+        two(filter, &one_by_one)
+    });
+    group.finish();
+    let goal = Some(Goal::RatioAtMost(0.59));
+    for (ours, peer, goal) in [
+        ("slice", "one by one", None),
+        ("slice, two threads", "slice", goal),
+        ("one by one, two threads", "one by one", goal),
+    ] {
+        let measure = format!("Bloom 50M keys, insert, atomic, {ours}");
+        let names = ["bloom_atomic_beyond_cache", ours, peer];
+        compare(suite, &measure, names, count, goal);
+    }
 }
 
 fn fixed(suite: &mut Suite, members: &[u64], others: &[u64]) -> Result<(), BenchError> {
@@ -272,6 +334,14 @@ fn fixed(suite: &mut Suite, members: &[u64], others: &[u64]) -> Result<(), Bench
     group.bench_function("query", |b| {
         b.iter(|| others.iter().filter(|key| ours.contains(*key)).count());
     });
+    // Both are given the keys as their hashes.
+    let by_hash = BinaryFuse8::from_hashes(members, 0)?;
+    group.bench_function("query by hash", |b| {
+        b.iter(|| {
+            let found = others.iter().filter(|key| by_hash.contains_hash(**key));
+            found.count()
+        });
+    });
     let mut found = Vec::new();
     group.bench_function("query, batched", |b| {
         b.iter(|| {
@@ -291,6 +361,12 @@ fn fixed(suite: &mut Suite, members: &[u64], others: &[u64]) -> Result<(), Bench
         ("build from hashes", "build", "xorf build", ratio),
         ("build with hashing", "build from keys", "xorf build", ratio),
         ("absent key", "query", "xorf query", Goal::RatioAtMost(1.0)),
+        (
+            "absent key by hash",
+            "query by hash",
+            "xorf query",
+            Goal::RatioAtMost(1.0),
+        ),
         (
             "absent key, batched",
             "query, batched",

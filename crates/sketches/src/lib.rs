@@ -52,6 +52,7 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+mod atomic;
 mod codec;
 pub mod distinct;
 mod error;

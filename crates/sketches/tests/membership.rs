@@ -184,6 +184,24 @@ fn a_static_filter_takes_repeated_keys() {
 }
 
 #[test]
+fn large_static_filters_take_repeated_keys_and_hashes_that_are_none() {
+    let len = 60_000_u64;
+    for repeats in [1, 40, 70, 5_000] {
+        let mut many: Vec<u64> = (0..len).map(|key| hash_u64(key, 0)).collect();
+        many.extend(vec![hash_u64(77, 0); repeats]);
+        let filter = BinaryFuse8::from_hashes(&many, 0).unwrap();
+        assert_eq!(filter.len() as u64, len);
+        assert!(many.iter().all(|hash| filter.contains_hash(*hash)));
+    }
+    let families: [fn(u64) -> u64; 3] = [|i| i, |i| i << 40, |i| i << 32 | i];
+    for family in families {
+        let hashes: Vec<u64> = (0..len).map(family).collect();
+        let filter = BinaryFuse8::from_hashes(&hashes, 0).unwrap();
+        assert!(hashes.iter().all(|hash| filter.contains_hash(*hash)));
+    }
+}
+
+#[test]
 fn a_static_filter_takes_crafted_hashes() {
     let crafted: Vec<u64> = (0..64)
         .flat_map(|bit| [1 << bit, u64::MAX >> bit, u64::MAX << bit])

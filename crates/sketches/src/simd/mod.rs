@@ -17,6 +17,7 @@
 pub(crate) mod bins;
 pub(crate) mod kernel;
 mod level;
+pub(crate) mod prefetch;
 pub(crate) mod ranks;
 pub(crate) mod split_block;
 

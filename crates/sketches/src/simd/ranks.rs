@@ -1,6 +1,8 @@
 //! The HyperLogLog registers: one byte each, raised to the rank of a hash.
+#![allow(unsafe_code)] // writes of registers without a check of the number
 
 use super::{
+    Level,
     kernel::{Kernel, run_at},
     level,
 };
@@ -41,12 +43,57 @@ fn raise_rarely(registers: &mut [u8], register: usize, rank: u8) -> bool {
 /// Raises the registers of many hashes.
 #[inline]
 pub(crate) fn raise_all(registers: &mut [u8], precision: u8, hashes: &[u64]) {
-    let kernel = RaiseAll {
-        registers,
-        precision,
-        hashes,
-    };
-    run_at(level(), kernel);
+    let level = level();
+    // Only there are leading zeros counted by vector instructions.
+    if level == Level::Avx512 {
+        let kernel = RaiseBatches {
+            registers,
+            precision,
+            hashes,
+        };
+        run_at(level, kernel);
+    } else {
+        let kernel = RaiseAll {
+            registers,
+            precision,
+            hashes,
+        };
+        run_at(level, kernel);
+    }
+}
+
+/// First finds the registers and ranks of a batch, then raises them, always writing.
+struct RaiseBatches<'a> {
+    registers: &'a mut [u8],
+    precision: u8,
+    hashes: &'a [u64],
+}
+
+impl Kernel for RaiseBatches<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "registers are below 2^18")]
+    fn run(self) {
+        const BATCH: usize = 64;
+        let Some(last) = self.registers.len().checked_sub(1) else {
+            return;
+        };
+        let (mut places, mut ranks) = ([0_u32; BATCH], [0_u8; BATCH]);
+        for hashes in self.hashes.chunks(BATCH) {
+            for ((place, rank), hash) in places.iter_mut().zip(&mut ranks).zip(hashes) {
+                let (register, of_hash) = register_of(*hash, self.precision);
+                // The number of registers is a power of two, so this changes nothing.
+                (*place, *rank) = ((register & last) as u32, of_hash);
+            }
+            for (place, rank) in places.iter().zip(&ranks).take(hashes.len()) {
+                // SAFETY: a number combined with `last` by and is at most `last`, which is below the
+                // number of registers.
+                let register = unsafe { self.registers.get_unchecked_mut(*place as usize) };
+                *register = (*register).max(*rank);
+            }
+        }
+    }
 }
 
 struct RaiseAll<'a> {
@@ -117,6 +164,24 @@ mod tests {
                         );
                     }
                     assert!(registers == plain, "{level:?} {precision} {batch}");
+                    // Guards on both sides must stay.
+                    let mut guarded = vec![0; plain.len() + 2];
+                    for hashes in hashes.chunks(batch).chain(hashes.chunks(batch)) {
+                        let registers = &mut guarded[1..=plain.len()];
+                        run_at(
+                            level,
+                            RaiseBatches {
+                                registers,
+                                precision,
+                                hashes,
+                            },
+                        );
+                    }
+                    assert!(
+                        guarded[1..=plain.len()] == plain,
+                        "{level:?} {precision} {batch}"
+                    );
+                    assert_eq!([guarded[0], guarded[plain.len() + 1]], [0, 0]);
                 }
             }
         }

@@ -1,17 +1,14 @@
 //! HyperLogLog that many threads count into at once.
 
 use alloc::vec::Vec;
-use core::{
-    fmt,
-    hash::Hash,
-    sync::atomic::{AtomicU8, Ordering},
-};
+use core::{fmt, hash::Hash};
 
 use super::{
     estimator::estimate_dense,
     sketch::{HyperLogLog, State},
 };
 use crate::{
+    atomic::{AtomicU8, Ordering},
     error::{SketchError, check_seeds},
     hash::{DEFAULT_SEED, each_batch, hash_of},
     simd::ranks::{raise_all, register_of},

@@ -1,10 +1,7 @@
 //! A Count-Min sketch that many threads update at once.
 
 use alloc::vec::Vec;
-use core::{
-    hash::Hash,
-    sync::atomic::{AtomicU32, Ordering},
-};
+use core::hash::Hash;
 
 use super::{
     builder::{CountMinBuilder, Update},
@@ -12,6 +9,7 @@ use super::{
     sketch::{CountMin, check_shapes},
 };
 use crate::{
+    atomic::{AtomicU32, Ordering},
     error::{SketchError, check_seeds},
     hash::{each_batch, hash_of},
 };

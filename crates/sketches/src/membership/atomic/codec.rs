@@ -2,10 +2,10 @@
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
 use alloc::{format, vec::Vec};
-use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::sketch::AtomicBloom;
 use crate::{
+    atomic::{AtomicU64, Ordering},
     codec::{Family, Reader, Writer, serde_through_bytes},
     error::SketchError,
 };

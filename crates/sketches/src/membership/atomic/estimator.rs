@@ -3,6 +3,9 @@
 /// Most bits a key sets: five of six bits each fit the lower half of a hash.
 pub(super) const HASHES_MAX: u32 = 5;
 
+/// Load up to which no term overflows.
+const LOAD_MAX: f64 = 1200.0;
+
 /// False-positive rate with `load` keys per word on average and `hashes` bits per key: a word holds a
 /// Poisson number `j` of keys, and each asked bit is set with probability `1 - (63/64)^(hashes j)`.
 ///
@@ -10,8 +13,12 @@ pub(super) const HASHES_MAX: u32 = 5;
 /// equation 3, for blocks of 64 bits.
 pub(super) fn rate_at_load(load: f64, hashes: u32) -> f64 {
     let power = |base: f64| (1..hashes).fold(base, |product, _| product * base);
-    let last = libm::ceil(load + 12.0 * libm::sqrt(load) + 40.0);
     let kept = power(63.0 / 64.0);
+    if load > LOAD_MAX {
+        // Two asked bits are hardly ever clear together.
+        return 1.0 - f64::from(hashes) * libm::exp(-load * (1.0 - kept));
+    }
+    let last = libm::ceil(load + 12.0 * libm::sqrt(load) + 40.0);
     // Where `exp(-load)` alone would come near the smallest number, terms start from a larger one.
     let scale = (load - 600.0).max(0.0);
     let (mut rate, mut clear, mut j) = (0.0, 1.0, 0.0);
@@ -76,6 +83,11 @@ mod tests {
                 let rate = rate_at_load(load, hashes);
                 assert!(rate > last && rate <= 1.0);
                 last = rate;
+            }
+            let [below, above] = [1199.9, 1200.1].map(|load| rate_at_load(load, hashes));
+            assert!((above - below).abs() < 1e-10, "{below} {above}");
+            for load in [1e9, 1e30, f64::INFINITY] {
+                assert_eq!(rate_at_load(load, hashes), 1.0);
             }
         }
     }

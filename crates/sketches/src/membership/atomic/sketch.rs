@@ -1,19 +1,17 @@
 //! The Bloom filter of one atomic word a key.
 
 use alloc::vec::Vec;
-use core::{
-    fmt,
-    hash::Hash,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use core::{fmt, hash::Hash};
 
 use super::estimator::{HASHES_MAX, load_for_rate, rate_at_load};
 use crate::{
+    atomic::{AtomicU64, Ordering},
     error::{SketchError, check_seeds, zeros},
     hash::{DEFAULT_SEED, each_batch, hash_of},
     simd::{
         kernel::{Kernel, run_at},
         level,
+        prefetch::prefetch_to_write,
     },
 };
 
@@ -21,6 +19,9 @@ pub(super) const NAME: &str = "atomic bloom filter";
 
 /// Keys of a slice for each word of the filter from which on words of the thread's own pay.
 const KEYS_PER_OWN_WORD: usize = 2;
+
+/// Keys whose words are asked for before the first of them is changed.
+const AHEAD: usize = 64;
 
 /// A Bloom filter that many threads fill and ask at once, without locks.
 ///
@@ -110,17 +111,26 @@ impl AtomicBloom {
     /// Inserts every key of a slice: the same as [`insert`](Self::insert) for each, and faster. Where
     /// there are at least two keys for each word of the filter, the thread sets their bits in words of
     /// its own (as much memory as the filter has, until the call returns), and then changes each shared
-    /// word once.
+    /// word once. Fewer keys ask for their words ahead, so that their cache misses overlap.
     pub fn insert_each<T: Hash>(&self, keys: &[T]) {
         let many = keys.len() / KEYS_PER_OWN_WORD >= self.words.len();
         match many.then(|| zeros(NAME, self.words.len())) {
             Some(Ok(own)) => self.insert_apart(keys, own),
             // Few keys, or no memory.
-            _ => each_batch(keys, self.seed, |hashes| {
-                for hash in hashes {
-                    self.insert_hash(*hash);
+            _ => each_batch(keys, self.seed, |hashes| self.insert_ahead(hashes)),
+        }
+    }
+
+    fn insert_ahead(&self, hashes: &[u64]) {
+        for hashes in hashes.chunks(AHEAD) {
+            for hash in hashes {
+                if let Some(word) = self.words.get(self.word_of(*hash)) {
+                    prefetch_to_write(word);
                 }
-            }),
+            }
+            for hash in hashes {
+                self.insert_hash(*hash);
+            }
         }
     }
 

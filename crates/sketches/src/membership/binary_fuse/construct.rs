@@ -5,14 +5,18 @@
 //! set in the opposite order, so that the three slots of each key combine to its own.
 //!
 //! A slot is one word: the number of its keys in the upper six bits, and below it the exclusive or
-//! of their hashes, so that a slot with one key names it. Hashes are first ordered by their first
-//! segment, so that the slots in use at a time stay in the second-level cache, and slots that will
-//! be in use soon are read ahead of that. Keys are peeled off a few at a time: first all their
-//! slots are found, then changed, so that no key waits for the one before it.
+//! of their hashes, so that a slot with one key names it. Keys are peeled off a few at a time: first
+//! all their slots are found, then changed, so that no key waits for the one before it.
+//!
+//! Here all slots have a word of their own, which is right for sets whose words fit the second-level
+//! cache; `stream.rs` peels larger ones.
 
 use alloc::{vec, vec::Vec};
 
-use super::layout::{HASH_BITS, Layout, fingerprint, mixed, multiplier_of};
+use super::{
+    layout::{HASH_BITS, Layout, fingerprint, mixed, multiplier_of},
+    stream::{self, Outcome},
+};
 use crate::{
     error::{SketchError, zeros},
     simd::{
@@ -22,8 +26,12 @@ use crate::{
 };
 
 /// One key in the count of a slot.
-const ONE: u64 = 1 << HASH_BITS;
-const HASH_MASK: u64 = ONE - 1;
+pub(super) const ONE: u64 = 1 << HASH_BITS;
+pub(super) const HASH_MASK: u64 = ONE - 1;
+
+/// A slot of so many keys, half of what the count can hold, fails the attempt: with random hashes it
+/// has three on average, and never nearly as many.
+pub(super) const TOO_MANY: u64 = 32 * ONE;
 
 /// Attempts before giving up. One in about twenty fails for some sizes; all of them never do unless
 /// the hashes were made to.
@@ -32,21 +40,12 @@ const ATTEMPTS_MAX: u32 = 100;
 /// Slots that are looked through for single keys before those are followed.
 const SCAN: usize = 8192;
 
-/// Segments behind those slots that their keys lead to, and that are read ahead.
-const SEGMENTS_AHEAD: usize = 3;
-
-/// Slots of one cache line.
-const LINE_SLOTS: usize = 8;
-
 /// Keys whose slots are found before any of them is changed, in counting and in peeling.
-const COUNTED: usize = 32;
-const PEELED: usize = 8;
+pub(super) const COUNTED: usize = 32;
+pub(super) const PEELED: usize = 8;
 
-/// Mixed hashes that are made at once.
-const MIXED: usize = 128;
-
-/// Below this number of keys the slots fit the second-level cache in any order.
-const ORDERED_KEYS_MIN: usize = 1 << 15;
+/// From this number of keys on the words of all slots do not fit the second-level cache.
+const STREAM_KEYS_MIN: usize = 1 << 15;
 
 /// A table that holds a set.
 pub(super) struct Built {
@@ -57,7 +56,7 @@ pub(super) struct Built {
 }
 
 /// Builds the table of a set of elements, each by its hash; `None` where all attempts failed.
-/// Elements are hashed at least twice, since that is cheaper than to store the hashes.
+/// Elements are hashed anew for each attempt that sees them.
 pub(super) fn build<T>(
     name: &'static str,
     elements: &[T],
@@ -67,12 +66,11 @@ pub(super) fn build<T>(
     let too_many = || SketchError::parameter(name, "keys", elements.len(), "at most 2^30");
     let check = |len: usize| u32::try_from(len).ok().filter(|keys| *keys <= keys_max);
     let keys = check(elements.len()).ok_or_else(too_many)?;
-    let mut work = Work::new(name, Layout::for_keys(keys), elements.len())?;
-    if work.peel(elements, hash, multiplier_of(0)) {
-        return Ok(Some(work.finish(name, 0, keys)?));
+    let layout = Layout::for_keys(keys);
+    if let Some(peeled) = peel(name, layout, elements, hash, multiplier_of(0))? {
+        return Ok(Some(finish(name, layout, 0, &peeled[..keys as usize])?));
     }
     // Equal hashes have equal slots and cannot be peeled.
-    drop(work);
     let mut distinct = zeros(name, elements.len())?;
     for (place, element) in distinct.iter_mut().zip(elements) {
         *place = hash(element);
@@ -80,22 +78,75 @@ pub(super) fn build<T>(
     distinct.sort_unstable();
     distinct.dedup();
     let keys = check(distinct.len()).ok_or_else(too_many)?;
-    let mut work = Work::new(name, Layout::for_keys(keys), distinct.len())?;
+    let layout = Layout::for_keys(keys);
     for attempt in 1..ATTEMPTS_MAX {
-        work.slots.fill(0);
-        if work.peel(&distinct, |hash| *hash, multiplier_of(attempt)) {
-            return Ok(Some(work.finish(name, attempt, keys)?));
+        let multiplier = multiplier_of(attempt);
+        if let Some(peeled) = peel(name, layout, &distinct, |hash| *hash, multiplier)? {
+            let built = finish(name, layout, attempt, &peeled[..keys as usize])?;
+            return Ok(Some(built));
         }
     }
     Ok(None)
+}
+
+/// The elements in the order in which they can be peeled off, at the begin of a longer row: the mixed
+/// hash of each, and above it which of its three slots was free then.
+fn peel<T>(
+    name: &'static str,
+    layout: Layout,
+    elements: &[T],
+    hash: impl Fn(&T) -> u64 + Copy,
+    multiplier: u64,
+) -> Result<Option<Vec<u64>>, SketchError> {
+    let mix = move |element: &T| mixed(hash(element), multiplier);
+    if elements.len() >= STREAM_KEYS_MIN {
+        match stream::peel(name, layout, elements, mix)? {
+            (Outcome::Peeled, peeled) => return Ok(Some(peeled)),
+            (Outcome::Stuck, _) => return Ok(None),
+            (Outcome::NoRoom, _) => {}
+        }
+    }
+    let mut work = Work::new(name, layout, elements.len())?;
+    let peel = Peel {
+        work: &mut work,
+        elements,
+        mix,
+    };
+    let all = run_at(level(), peel) == elements.len();
+    Ok(all.then_some(work.keys))
+}
+
+/// Sets the fingerprints, the key that was peeled off last first.
+fn finish(
+    name: &'static str,
+    layout: Layout,
+    attempt: u32,
+    peeled: &[u64],
+) -> Result<Built, SketchError> {
+    let mut fingerprints: Vec<u8> = zeros(name, layout.slots())?;
+    for peeled in peeled.iter().rev() {
+        let mixed = peeled & HASH_MASK;
+        let positions = layout.positions(mixed);
+        // The free slot is still zero, so it may take part.
+        let value = positions
+            .iter()
+            .fold(fingerprint(mixed), |value, at| value ^ fingerprints[*at]);
+        let which = usize::try_from(peeled >> HASH_BITS).unwrap_or(0).min(2);
+        fingerprints[positions[which]] = value;
+    }
+    Ok(Built {
+        attempt,
+        keys: u32::try_from(peeled.len()).unwrap_or(u32::MAX),
+        layout,
+        fingerprints,
+    })
 }
 
 struct Work {
     layout: Layout,
     /// Counts and combined hashes.
     slots: Vec<u64>,
-    /// Mixed hashes in the order of their first segment; then, in their place, peeled keys: the hash,
-    /// and above it which of its three slots was free. One longer than there are keys, as there is
+    /// Mixed hashes; then, in their place, peeled keys. One longer than there are keys, as there is
     /// always a place to write to.
     keys: Vec<u64>,
     /// Slots that had one key left when they were put in, first in, first out.
@@ -112,25 +163,10 @@ impl Work {
         })
     }
 
-    /// Peels off every key; whether that was possible.
-    fn peel<T>(
-        &mut self,
-        elements: &[T],
-        hash: impl Fn(&T) -> u64 + Copy,
-        multiplier: u64,
-    ) -> bool {
-        let peel = Peel {
-            work: self,
-            elements,
-            mix: move |element: &T| mixed(hash(element), multiplier),
-        };
-        run_at(level(), peel) == elements.len()
-    }
-
-    /// Enters every key in its three slots.
+    /// Enters every key in its three slots; `false` where one has too many.
     #[inline(always)]
-    fn count(&mut self, keys: usize) {
-        let mut positions = [[0; 3]; COUNTED];
+    fn count(&mut self, keys: usize) -> bool {
+        let (mut positions, mut seen) = ([[0; 3]; COUNTED], 0);
         for keys in self.keys[..keys].chunks(COUNTED) {
             for (three, mixed) in positions.iter_mut().zip(keys) {
                 *three = self.layout.positions_by_halves(*mixed);
@@ -139,18 +175,19 @@ impl Work {
                 for at in three {
                     let slot = &mut self.slots[*at as usize];
                     *slot = (*slot ^ mixed).wrapping_add(ONE);
+                    seen |= *slot;
                 }
             }
         }
+        seen < TOO_MANY
     }
 
     /// Peels off keys until no slot has a single one; returns how many.
     #[inline(always)]
     fn peel_all(&mut self) -> usize {
-        let (mut count, mut read) = (0, 0);
+        let mut count = 0;
         for start in (0..self.slots.len()).step_by(SCAN) {
             let end = self.slots.len().min(start + SCAN);
-            read = self.read_ahead(read, end + (SEGMENTS_AHEAD << self.layout.segment_bits));
             let mut waiting = 0;
             for (at, slot) in (0_u32..).zip(&self.slots[start..end]) {
                 self.queue[waiting] = low_half(start).wrapping_add(at);
@@ -161,21 +198,11 @@ impl Work {
         count
     }
 
-    /// Reads the slots up to one, so that they are in the cache.
-    #[inline(always)]
-    fn read_ahead(&self, from: usize, to: usize) -> usize {
-        let slots = self.slots.get(from..to).or(self.slots.get(from..));
-        let lines = slots.unwrap_or(&[]).iter().step_by(LINE_SLOTS);
-        core::hint::black_box(lines.fold(0, |all, slot| all ^ slot));
-        to.min(self.slots.len())
-    }
-
     /// Peels off the keys of the slots in the queue and all that become free by that; returns how many
     /// keys are peeled off now.
     ///
     /// There is no branch on what a slot holds: a slot whose key was peeled off by another of its
-    /// slots goes the same way and changes nothing. Where hashes are equal, counts may wrap; then
-    /// the number comes out wrong, and the attempt has failed.
+    /// slots goes the same way and changes nothing.
     #[inline(always)]
     fn follow(&mut self, mut waiting: usize, mut count: usize) -> usize {
         let layout = self.layout;
@@ -218,27 +245,6 @@ impl Work {
         }
         count
     }
-
-    /// Sets the fingerprints, the key that was peeled off last first.
-    fn finish(self, name: &'static str, attempt: u32, keys: u32) -> Result<Built, SketchError> {
-        let mut fingerprints: Vec<u8> = zeros(name, self.layout.slots())?;
-        for peeled in self.keys[..keys as usize].iter().rev() {
-            let mixed = peeled & HASH_MASK;
-            let positions = self.layout.positions(mixed);
-            // The free slot is still zero, so it may take part.
-            let value = positions
-                .iter()
-                .fold(fingerprint(mixed), |value, at| value ^ fingerprints[*at]);
-            let which = usize::try_from(peeled >> HASH_BITS).unwrap_or(0).min(2);
-            fingerprints[positions[which]] = value;
-        }
-        Ok(Built {
-            attempt,
-            keys,
-            layout: self.layout,
-            fingerprints,
-        })
-    }
 }
 
 struct Peel<'a, T, F> {
@@ -254,21 +260,19 @@ impl<T, F: Fn(&T) -> u64> Kernel for Peel<'_, T, F> {
 
     #[inline(always)]
     fn run(self) -> usize {
-        let keys = &mut self.work.keys;
-        if self.elements.len() < ORDERED_KEYS_MIN {
-            for (place, element) in keys.iter_mut().zip(self.elements) {
-                *place = (self.mix)(element);
-            }
-        } else {
-            order(self.elements, self.mix, keys);
+        for (place, element) in self.work.keys.iter_mut().zip(self.elements) {
+            *place = (self.mix)(element);
         }
-        self.work.count(self.elements.len());
-        self.work.peel_all()
+        if self.work.count(self.elements.len()) {
+            self.work.peel_all()
+        } else {
+            usize::MAX
+        }
     }
 }
 
 /// As [`zeros`], and left to the allocator to clear, which gives pages that are clear already.
-fn zero_words(name: &'static str, len: usize) -> Result<Vec<u64>, SketchError> {
+pub(super) fn zero_words(name: &'static str, len: usize) -> Result<Vec<u64>, SketchError> {
     let mut probe: Vec<u64> = Vec::new();
     probe
         .try_reserve_exact(len)
@@ -282,58 +286,14 @@ fn zero_words(name: &'static str, len: usize) -> Result<Vec<u64>, SketchError> {
 
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "positions are below 2^31")]
-const fn low_half(number: usize) -> u32 {
+pub(super) const fn low_half(number: usize) -> u32 {
     number as u32
-}
-
-/// Orders the mixed hashes of elements by their upper eight bits, and with that nearly by their first
-/// position.
-#[inline(always)]
-fn order<T>(elements: &[T], mix: impl Fn(&T) -> u64, ordered: &mut [u64]) {
-    const SHIFT: u32 = HASH_BITS - 8;
-    let mut batch = [0; MIXED];
-    let mut starts = [0_usize; 256];
-    for elements in elements.chunks(MIXED) {
-        for (place, element) in batch.iter_mut().zip(elements) {
-            *place = mix(element);
-        }
-        for mixed in &batch[..elements.len()] {
-            starts[((mixed >> SHIFT) & 0xff) as usize] += 1;
-        }
-    }
-    let mut sum = 0;
-    for start in &mut starts {
-        (*start, sum) = (sum, sum + *start);
-    }
-    for elements in elements.chunks(MIXED) {
-        for (place, element) in batch.iter_mut().zip(elements) {
-            *place = mix(element);
-        }
-        for mixed in &batch[..elements.len()] {
-            let start = &mut starts[((mixed >> SHIFT) & 0xff) as usize];
-            ordered[*start] = *mixed;
-            *start += 1;
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::hash::split_mix;
-
-    #[test]
-    fn order_is_a_permutation_sorted_by_the_upper_bits() {
-        let hashes: Vec<u64> = (0..10_000).map(|i| split_mix(1, i)).collect();
-        let mut ordered = alloc::vec![0; hashes.len()];
-        let mix = |hash: &u64| mixed(*hash, multiplier_of(1));
-        order(&hashes, mix, &mut ordered);
-        assert!(ordered.is_sorted_by_key(|hash| hash >> (HASH_BITS - 8)));
-        let mut sorted: Vec<u64> = hashes.iter().map(mix).collect();
-        sorted.sort_unstable();
-        ordered.sort_unstable();
-        assert_eq!(sorted, ordered);
-    }
 
     #[test]
     fn every_level_peels_alike() {

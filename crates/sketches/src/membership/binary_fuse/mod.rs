@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `layout.rs` | sizes; a hash as three positions and a fingerprint |
 //! | `construct.rs` | hashes to fingerprints |
+//! | `stream.rs` | the order in which many keys can be placed |
 //! | `sketch.rs` | the structure |
 //! | `codec.rs` | bytes |
 
@@ -11,5 +12,6 @@ mod codec;
 mod construct;
 mod layout;
 mod sketch;
+mod stream;
 
 pub use sketch::BinaryFuse8;

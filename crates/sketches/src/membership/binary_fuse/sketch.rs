@@ -24,8 +24,8 @@ pub(super) const NAME: &str = "binary fuse filter";
 /// A key of the set is always found; any other with probability 1/256. At that rate a Bloom filter
 /// needs 11.5 bits a key. The set cannot change after it is built, and filters cannot be merged.
 ///
-/// Cost: a query reads three bytes. Building hashes each key twice, with 17 bytes of memory a key on
-/// the way; times are in `docs/benchmarks`. Memory: 9.0 bits a key for a million keys, more for few
+/// Cost: a query reads three bytes. Building hashes each key once, with 11 bytes of memory a key on
+/// the way for a million, 17 for few; times are in `docs/benchmarks`. Memory: 9.0 bits a key for a million keys, more for few
 /// (10.2 for ten thousand, 11.3 for a thousand).
 ///
 /// Source: Graf, Lemire, "Binary fuse filters: fast and smaller than xor filters", 2022.

@@ -1,25 +1,36 @@
 //! Sizes and rates of a split-block Bloom filter.
 
+/// Load from which on the rate is 1, but for `8 exp(-load / 32)`; up to it, no term overflows.
+const LOAD_MAX: f64 = 1200.0;
+
 /// False-positive rate with `load` keys per block on average: a block holds a Poisson number `j` of
 /// keys, and each of its eight words has the asked bit set with probability `1 - (31/32)^j`.
 ///
 /// Source: Putze, Sanders, Singler, "Cache-, hash- and space-efficient Bloom filters", 2007,
 /// equation 3, for eight words of 32 bits.
 pub(super) fn rate_at_load(load: f64) -> f64 {
+    if load > LOAD_MAX {
+        return 1.0;
+    }
     // Poisson terms run up to where the rest is below any rate that is asked for.
     let last = libm::ceil(load + 12.0 * libm::sqrt(load) + 40.0);
+    // Where `exp(-load)` alone would come near the smallest number, terms start from a larger one.
+    let scale = (load - 600.0).max(0.0);
     let (mut rate, mut clear, mut j) = (0.0, 1.0, 0.0);
-    // The term is kept as a logarithm: `exp(-load)` alone would vanish for large loads.
-    let mut log_term = -load;
+    let mut term = libm::exp(scale - load);
     while j <= last {
         let word = 1.0 - clear;
         let square = word * word;
-        rate += libm::exp(log_term) * square * square * square * square;
+        rate += term * square * square * square * square;
+        // Terms behind the greatest shrink faster than by half from twice the load on.
+        if j > 2.0 * load && term < 1e-18 * rate {
+            break;
+        }
         j += 1.0;
         clear *= 31.0 / 32.0;
-        log_term += libm::log(load / j);
+        term *= load / j;
     }
-    rate.min(1.0)
+    (rate * libm::exp(-scale)).min(1.0)
 }
 
 /// Greatest average number of keys per block at which the rate is held, by bisection.
@@ -56,6 +67,9 @@ mod tests {
             let rate = rate_at_load(load);
             assert!(rate > last && rate <= 1.0);
             last = rate;
+        }
+        for load in [1199.0, 1201.0, 1e9, 1e30, f64::INFINITY] {
+            assert!((rate_at_load(load) - 1.0).abs() < 1e-12, "{load}");
         }
         for rate in [1e-9, 1e-4, 0.01, 0.3] {
             assert!((rate_at_load(load_for_rate(rate)) / rate - 1.0).abs() < 1e-6);
