@@ -1,10 +1,12 @@
-//! Suite `compression`: sigma-lang beside zstd and lz4 on the same bytes.
+//! Suite `compression`: sigma-lang beside zstd, lz4, brotli and pco on the same bytes.
 //!
 //! Peers at their documented defaults: zstd through reused `bulk` contexts, with the content checksum that
 //! the `zstd` program writes and sigma-lang always has; lz4_flex in its block form. Every output is
 //! decompressed and compared before anything is timed. sigma-lang and zstd 3 are timed by criterion, the
 //! other levels of zstd by a clock around a few passes.
 
+#[path = "compression_goals.rs"]
+mod compression_goals;
 #[path = "compression_records.rs"]
 mod compression_records;
 
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         let inputs = load(suite.size(20_000, 2_000_000))?;
         classes(suite, &inputs)?;
         noise(suite)?;
+        compression_goals::rows(suite, &inputs)?;
         compression_records::rows(suite, &inputs)
     })
 }
@@ -119,7 +122,7 @@ fn total(parts: &[Vec<u8>]) -> usize {
 }
 
 /// zstd with a checksum.
-fn zstd_at(level: i32) -> Result<zstd::bulk::Compressor<'static>, BenchError> {
+pub(crate) fn zstd_at(level: i32) -> Result<zstd::bulk::Compressor<'static>, BenchError> {
     let mut zstd = zstd::bulk::Compressor::new(level)?;
     zstd.include_checksum(true)?;
     Ok(zstd)
@@ -203,9 +206,9 @@ fn time_class(
         .benchmark_group(format!("compress_{class}"));
     group.throughput(Throughput::Bytes(bytes as u64));
     group
-        .sample_size(20)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1));
+        .sample_size(15)
+        .warm_up_time(Duration::from_millis(100))
+        .measurement_time(Duration::from_millis(400));
     group.bench_function("sigma-lang", |bencher| {
         bencher.iter(|| {
             for input in inputs {
@@ -231,9 +234,9 @@ fn time_class(
         .benchmark_group(format!("decompress_{class}"));
     group.throughput(Throughput::Bytes(bytes as u64));
     group
-        .sample_size(20)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1));
+        .sample_size(15)
+        .warm_up_time(Duration::from_millis(100))
+        .measurement_time(Duration::from_millis(400));
     group.bench_function("sigma-lang", |bencher| {
         bencher.iter(|| {
             for packed in &packed.ours {

@@ -7,8 +7,7 @@ use neurectomy_bench::{BenchError, Comparison, Goal, Row, Suite};
 use sigma_lang::tensor::{FloatType, Int8Config, compress_int8, decompress_int8};
 use sigma_lang::{
     ArchiveReader, ArchiveWriter, BaseFinder, BaseFinderConfig, Compressor, Decompressor,
-    Dictionary, Level, Limits, SessionConfig, SessionDecoder, SessionEncoder, compress_with_base,
-    decompress_with_base,
+    Dictionary, Level, Limits, SessionConfig, SessionDecoder, SessionEncoder, decompress_with_base,
 };
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -225,6 +224,7 @@ fn session(
 /// Contexts in the order in which they come, each packed against the base that the finder gives.
 struct Contexts {
     finder: BaseFinder,
+    compressor: Compressor,
     known: HashMap<u64, Vec<u8>>,
 }
 
@@ -232,16 +232,20 @@ impl Contexts {
     fn new() -> Result<Contexts, BenchError> {
         Ok(Contexts {
             finder: BaseFinder::new(BaseFinderConfig::new())?,
+            compressor: Compressor::new(&config())?,
             known: HashMap::new(),
         })
     }
 
     fn pack(&mut self, id: u64, context: &[u8]) -> Result<(Option<u64>, Vec<u8>), BenchError> {
         let base = self.finder.find(context)?.map(|found| found.id());
-        let packed = match base.and_then(|base| self.known.get(&base)) {
-            Some(base) => compress_with_base(base, context, &config())?,
-            None => sigma_lang::compress(context, &config())?,
-        };
+        let mut packed = Vec::new();
+        match base.and_then(|base| self.known.get(&base)) {
+            Some(base) => self
+                .compressor
+                .compress_with_base_into(base, context, &mut packed)?,
+            None => self.compressor.compress_into(context, &mut packed)?,
+        }
         self.finder.insert(id, context)?;
         self.known.insert(id, context.to_vec());
         Ok((base, packed))

@@ -62,4 +62,6 @@ fuzz_target!(|input: &[u8]| {
     let packed = compress_with_base(front, content, &config).expect("compresses");
     let out = decompress_with_base(front, &packed, &limits).expect("decompresses");
     assert_eq!(out, content);
+    let twin = reference::decompress(&packed, &limits, &DictionaryRegistry::new(), Some(front));
+    assert_eq!(twin.expect("the twin decompresses"), content);
 });

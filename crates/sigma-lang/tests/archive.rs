@@ -5,7 +5,7 @@
 use std::io::{self, Cursor, Read};
 
 use proptest::prelude::*;
-use sigma_lang::{ArchiveReader, ArchiveWriter, Config, Limits, SigmaError, compress};
+use sigma_lang::{ArchiveReader, ArchiveWriter, Config, Limits, SigmaError, compress, reference};
 
 mod data;
 
@@ -40,6 +40,7 @@ proptest! {
         let archive = pack(&files);
         prop_assert_eq!(&archive, &pack(&files));
         let back = unpack(&archive, Limits::default()).unwrap();
+        prop_assert!(reference::read_archive(&archive, &Limits::default()).unwrap() == back);
         prop_assert_eq!(back.len(), files.len());
         for ((path, content), (path_back, content_back)) in files.iter().zip(&back) {
             prop_assert_eq!(path, path_back);

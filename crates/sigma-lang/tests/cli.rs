@@ -411,3 +411,34 @@ fn help_and_usage() {
     let wrong = sigma(folder.path(), &["compress", "--frame-bytes", "many"]);
     assert_eq!(wrong.status.code(), Some(2));
 }
+
+#[test]
+fn the_bytes_do_not_depend_on_the_threads() {
+    let content = [
+        data::log(400_000),
+        data::noise(300_000, 1),
+        data::text(300_000),
+    ]
+    .concat();
+    let folder = folder_with(&[("in", &content)]);
+    let pack = |threads: &str| {
+        let output = [
+            "compress",
+            "in",
+            "--output",
+            threads,
+            "--frame-bytes",
+            "65536",
+            "-T",
+            threads,
+        ];
+        succeeds(&sigma(folder.path(), &output));
+        fs::read(folder.path().join(threads)).unwrap()
+    };
+    let one = pack("1");
+    assert!(pack("2") == one);
+    assert!(pack("5") == one);
+    let unpacked = ["decompress", "2", "--output", "out"];
+    succeeds(&sigma(folder.path(), &unpacked));
+    assert!(fs::read(folder.path().join("out")).unwrap() == content);
+}

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sigma_lang::{
-    Compressor, Config, Decompressor, Dictionary, DictionaryRegistry, Encoder, Level, Limits,
-    SigmaError, compress, compress_with_base, decompress_with_base, inspect, reference,
+    Compressor, Config, Decompressor, Dictionary, DictionaryRegistry, Encoder, FrameTag, Level,
+    Limits, SigmaError, compress, compress_with_base, decompress_with_base, inspect, reference,
 };
 use std::io::Write;
 
@@ -34,7 +34,7 @@ fn registry() -> DictionaryRegistry {
 }
 
 /// Name of the container (or record) file, of the content file, and of the base file if any.
-const CONTAINERS: [(&str, &str, Option<&str>); 12] = [
+const CONTAINERS: [(&str, &str, Option<&str>); 15] = [
     ("empty.sigma", "empty.content", None),
     ("plain.sigma", "text.content", None),
     ("stored.sigma", "noise.content", None),
@@ -47,6 +47,13 @@ const CONTAINERS: [(&str, &str, Option<&str>); 12] = [
     ("templates_log.sigma", "log.content", None),
     ("templates_table.sigma", "table.content", None),
     ("base.sigma", "mixed.content", Some("text.content")),
+    ("noise.sigma", "noise.content", None),
+    ("grown.sigma", "grown.content", Some("text.content")),
+    (
+        "grown_stored.sigma",
+        "appended.content",
+        Some("text.content"),
+    ),
 ];
 const RECORDS: [(&str, &str); 7] = [
     ("stored.record", "noise.content"),
@@ -213,6 +220,17 @@ fn make_missing_golden_files() -> Result<(), SigmaError> {
     make("dictionary.sigma", &compress(&message, &with_dictionary)?);
     make("base.sigma", &compress_with_base(&text, &mixed, &short)?);
 
+    make("noise.sigma", &compress(&noise, &Config::new())?);
+    let grown = [text.as_slice(), &data::text(900), b"at the end"].concat();
+    let appended = [text.as_slice(), b"short rest"].concat();
+    for (name, content) in [("grown", &grown), ("grown_stored", &appended)] {
+        let packed = compress_with_base(&text, content, &Config::new())?;
+        assert_eq!(inspect(&packed)?.frames[0].tag, FrameTag::Grown);
+        make(&format!("{name}.sigma"), &packed);
+    }
+    make("grown.content", &grown);
+    make("appended.content", &appended);
+
     let record = |content: &[u8], config: &Config| {
         let mut out = Vec::new();
         Compressor::new(config)?.compress_record_into(content, &mut out)?;
@@ -240,7 +258,7 @@ fn make_missing_golden_files() -> Result<(), SigmaError> {
         ("templates_table", "table", data::table(12_000)),
     ] {
         make(&format!("{content_name}.content"), &content);
-        let packed = compress(&content, &Config::new())?;
+        let packed = compress(&content, &Config::new().level(Level::High))?;
         let tag = inspect(&packed)?.frames[0].tag;
         assert!(
             name.starts_with(&format!("{tag:?}").to_lowercase()),

@@ -70,6 +70,13 @@ fn the_session_decodes() {
 #[test]
 fn the_archive_decodes() {
     let mut reader = ArchiveReader::open(Cursor::new(read("files.sgar"))).unwrap();
+    let twin = reference::read_archive(&read("files.sgar"), &Limits::default()).unwrap();
+    assert_eq!(twin.len(), 3);
+    for (index, (path, content)) in twin.iter().enumerate() {
+        let mut out = Vec::new();
+        reader.copy(index, &mut out).unwrap();
+        assert_eq!((&reader.entries()[index].path, &out), (path, content));
+    }
     let paths: Vec<&str> = reader.entries().iter().map(|e| e.path.as_str()).collect();
     assert_eq!(paths, ["text", "folder/again", "empty"]);
     for (index, content) in ["text.content", "text.content", "empty.content"]

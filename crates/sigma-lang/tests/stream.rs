@@ -53,6 +53,33 @@ proptest! {
 }
 
 #[test]
+fn the_bytes_do_not_depend_on_the_threads() {
+    let content = data::mixed(60_000, 9);
+    for bytes in [0, 1, 4095, 4096, 4097, 8192, 12_289, content.len()] {
+        for flushed in [0, 3000.min(bytes), bytes] {
+            let (front, back) = content[..bytes].split_at(flushed);
+            let pack = |threads| {
+                let config = Config::new().frame_bytes(4096).threads(threads);
+                let mut encoder = Encoder::new(Vec::new(), &config).unwrap();
+                encoder.write_all(front).unwrap();
+                encoder.flush().unwrap();
+                for piece in back.chunks(1000) {
+                    encoder.write_all(piece).unwrap();
+                }
+                encoder.finish().unwrap()
+            };
+            let one = pack(1);
+            let mut out = Vec::new();
+            Decoder::new(one.as_slice()).read_to_end(&mut out).unwrap();
+            assert!(out == content[..bytes]);
+            for threads in [2, 3, 8] {
+                assert!(pack(threads) == one, "{bytes} bytes, {threads} threads");
+            }
+        }
+    }
+}
+
+#[test]
 fn what_was_flushed_can_be_read_before_the_end() {
     let mut encoder = Encoder::new(Vec::new(), &Config::new()).unwrap();
     for line in ["one\n", "two\n", "three\n"] {

@@ -8,11 +8,17 @@ mod decoders;
 
 use decoders::DECODERS;
 
+/// A level that takes the time to try every transform.
+fn thorough() -> Config {
+    Config::new().level(Level::High)
+}
+
 fn tag_of(content: &[u8]) -> FrameTag {
-    inspect(&compress(content, &Config::new()).unwrap())
-        .unwrap()
-        .frames[0]
-        .tag
+    tag_by(content, &thorough())
+}
+
+fn tag_by(content: &[u8], config: &Config) -> FrameTag {
+    inspect(&compress(content, config).unwrap()).unwrap().frames[0].tag
 }
 
 #[test]
@@ -20,7 +26,12 @@ fn each_kind_of_content_gets_its_transform() {
     let length = 60_000;
     assert_eq!(tag_of(&data::log(length)), FrameTag::Templates);
     assert_eq!(tag_of(&data::table(length)), FrameTag::Templates);
-    assert_eq!(tag_of(&data::json_lines(length)), FrameTag::Templates);
+    // At higher levels plain zstd does as well on this JSON.
+    let config = Config::new().level(Level::Zstd(4));
+    assert_eq!(
+        tag_by(&data::json_lines(length), &config),
+        FrameTag::Templates
+    );
     for width in [2, 4, 8] {
         assert_eq!(
             tag_of(&data::floats(length, width)),
@@ -37,14 +48,26 @@ fn each_kind_of_content_gets_its_transform() {
 }
 
 #[test]
+fn fast_levels_transform_what_gains_much() {
+    let length = 200_000;
+    let config = Config::new();
+    assert_eq!(tag_by(&data::log(length), &config), FrameTag::Templates);
+    assert_eq!(tag_by(&data::table(length), &config), FrameTag::Plain);
+    assert_eq!(tag_by(&data::floats(length, 2), &config), FrameTag::Planes);
+    assert_eq!(tag_by(&data::noise(length, 1), &config), FrameTag::Stored);
+    // A trial on so little would take longer than to compress it.
+    assert_eq!(tag_by(&data::log(4_000), &config), FrameTag::Plain);
+}
+
+#[test]
 fn transforms_pay_and_can_be_turned_off() {
     for content in [
         data::log(60_000),
         data::table(60_000),
         data::floats(60_000, 2),
     ] {
-        let with = compress(&content, &Config::new()).unwrap();
-        let without = compress(&content, &Config::new().transforms(false)).unwrap();
+        let with = compress(&content, &thorough()).unwrap();
+        let without = compress(&content, &thorough().transforms(false)).unwrap();
         assert!(
             with.len() * 100 < without.len() * 97,
             "{} {}",
@@ -129,15 +152,16 @@ proptest! {
 #[test]
 fn damage_is_an_error_or_harmless() {
     let samples = [
-        data::log(4_000),
-        data::table(4_000),
-        data::json_lines(60_000),
-        data::floats(4_001, 2),
-        data::walk(4_003, 4),
-        data::tokens(16_001),
+        (data::log(4_000), 9),
+        (data::table(4_000), 9),
+        (data::json_lines(60_000), 4),
+        (data::floats(4_001, 2), 9),
+        (data::walk(4_003, 4), 9),
+        (data::tokens(16_001), 9),
     ];
-    for content in samples {
-        let packed = compress(&content, &Config::new()).unwrap();
+    for (content, level) in samples {
+        let config = Config::new().level(Level::Zstd(level));
+        let packed = compress(&content, &config).unwrap();
         let tag = inspect(&packed).unwrap().frames[0].tag;
         assert!(
             !matches!(tag, FrameTag::Plain | FrameTag::Stored),

@@ -5,6 +5,7 @@ mod chunker;
 mod index;
 mod path;
 mod reader;
+pub(crate) mod reference;
 mod writer;
 
 pub use index::ArchiveEntry;

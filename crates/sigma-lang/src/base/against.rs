@@ -1,19 +1,20 @@
-//! A container against a base: the base is a raw-content prefix of each frame.
-
-use std::borrow::Cow;
+//! A container against a base: a part of the base is copied, or the base is a raw-content prefix of each
+//! frame.
 
 use crate::config::Config;
 use crate::decode::{Context, decompress_layout};
 use crate::dictionary::DictionaryRegistry;
-use crate::encode::compress_frames;
+use crate::encode::Compressor;
 use crate::error::SigmaError;
-use crate::frame::{Header, Layout, hash128};
+use crate::frame::Layout;
 use crate::limits::Limits;
 
 /// Compresses `data` against `base`, which the decoder must be given too. Worth it where `data`
 /// repeats much of `base`, such as a context that has grown by a turn.
 ///
-/// A dictionary in `config` is not used. Cost: each frame indexes the base anew.
+/// A dictionary in `config` is not used. For many calls keep a [`Compressor`], whose
+/// [`compress_with_base_into`](Compressor::compress_with_base_into) does not make a zstd context each time; the
+/// cost is stated there.
 ///
 /// ```
 /// use sigma_lang::{Config, Limits};
@@ -33,33 +34,9 @@ pub fn compress_with_base(
     data: &[u8],
     config: &Config,
 ) -> Result<Vec<u8>, SigmaError> {
-    config.validate()?;
-    let header = Header {
-        base: Some(hash128(base)),
-        ..Header::default()
-    };
-    // zstd takes content that lies in the base's own memory for an overwritten base and ignores the
-    // base, so a grown buffer against its own beginning needs a base of its own.
-    let apart = if overlap(base, data) {
-        Cow::Owned(base.to_vec())
-    } else {
-        Cow::Borrowed(base)
-    };
     let mut out = Vec::new();
-    compress_frames(
-        config,
-        &mut Vec::new(),
-        Some(&apart),
-        header,
-        data,
-        &mut out,
-    )?;
+    Compressor::new(config)?.compress_with_base_into(base, data, &mut out)?;
     Ok(out)
-}
-
-fn overlap(a: &[u8], b: &[u8]) -> bool {
-    let (a, b) = (a.as_ptr_range(), b.as_ptr_range());
-    a.start < b.end && b.start < a.end
 }
 
 /// Decompresses a container that was made against `base`. A container that needs no base is

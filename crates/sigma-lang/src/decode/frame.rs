@@ -7,8 +7,8 @@ use zstd_safe::{DCtx, WriteBuf};
 
 use crate::dictionary::Dictionary;
 use crate::error::SigmaError;
-use crate::frame::{BLOCK_BYTES_MAX, PartInfo, TAG_PLAIN, TAG_STORED, check32};
-use crate::transform::{self, StreamDecoder};
+use crate::frame::{BLOCK_BYTES_MAX, PartInfo, TAG_GROWN, TAG_PLAIN, check_for, is_stored};
+use crate::transform::{self, StreamDecoder, grown};
 
 /// A zstd context for decoding; `'b` is the life of the base.
 pub(crate) struct FrameDecoder<'b> {
@@ -53,7 +53,7 @@ impl<'b> FrameDecoder<'b> {
         dictionary: Option<&Dictionary>,
         out: &mut Vec<u8>,
     ) -> Result<(), SigmaError> {
-        if info.tag == TAG_STORED {
+        if is_stored(info.tag) {
             out.extend_from_slice(stored_content(frame, info, offset)?);
             return Ok(());
         }
@@ -75,7 +75,7 @@ impl<'b> FrameDecoder<'b> {
         dictionary: Option<&Dictionary>,
         out: &mut [u8],
     ) -> Result<(), SigmaError> {
-        if info.tag == TAG_STORED {
+        if is_stored(info.tag) {
             let content = stored_content(frame, info, offset)?;
             if content.len() != out.len() {
                 return Err(corrupt(offset, "content length changed"));
@@ -111,21 +111,29 @@ impl<'b> FrameDecoder<'b> {
         offset: u64,
         out: &mut Vec<u8>,
     ) -> Result<(), SigmaError> {
-        let streams = match &mut self.streams {
-            Some(streams) => streams,
-            none => none.insert(StreamDecoder::new()?),
-        };
         let start = out.len();
         let payload_end = info.payload_start + info.payload_bytes;
         let payload = frame.get(info.payload_start..payload_end);
-        transform::decode(
-            info.tag,
-            payload.unwrap_or_default(),
-            offset + info.payload_start as u64,
-            info.content_bytes as usize,
-            streams,
-            out,
-        )?;
+        let payload = payload.unwrap_or_default();
+        let payload_offset = offset + info.payload_start as u64;
+        let content_bytes = info.content_bytes as usize;
+        if info.tag == TAG_GROWN {
+            let grown = grown::parse(payload, payload_offset, self.base, content_bytes)?;
+            grown.append(&mut self.context, payload_offset, out)?;
+        } else {
+            let streams = match &mut self.streams {
+                Some(streams) => streams,
+                none => none.insert(StreamDecoder::new()?),
+            };
+            transform::decode(
+                info.tag,
+                payload,
+                payload_offset,
+                content_bytes,
+                streams,
+                out,
+            )?;
+        }
         check_content(out.get(start..).unwrap_or_default(), info, offset)
     }
 
@@ -239,7 +247,7 @@ fn stored_content<'f>(
 }
 
 fn check_content(content: &[u8], info: &PartInfo, offset: u64) -> Result<(), SigmaError> {
-    let computed = check32(content);
+    let computed = check_for(info.tag, content);
     if computed != info.check {
         return Err(SigmaError::ChecksumMismatch {
             what: "content of a frame",

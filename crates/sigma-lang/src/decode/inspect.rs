@@ -1,7 +1,7 @@
 //! What a container holds, without decoding it.
 
 use crate::error::SigmaError;
-use crate::frame::{FORMAT_VERSION, Layout, TAG_PLANES, TAG_STORED, TAG_TEMPLATES};
+use crate::frame::{FORMAT_VERSION, Layout, TAG_GROWN, TAG_PLANES, TAG_TEMPLATES, is_stored};
 use crate::limits::Limits;
 
 /// How a frame holds its content.
@@ -16,14 +16,17 @@ pub enum FrameTag {
     Planes,
     /// Lines or values as templates and columns: logs, tables, JSON.
     Templates,
+    /// A part of the base, then what came after it.
+    Grown,
 }
 
 impl FrameTag {
     fn of(tag: u8) -> FrameTag {
         match tag {
-            TAG_STORED => FrameTag::Stored,
+            tag if is_stored(tag) => FrameTag::Stored,
             TAG_PLANES => FrameTag::Planes,
             TAG_TEMPLATES => FrameTag::Templates,
+            TAG_GROWN => FrameTag::Grown,
             _ => FrameTag::Plain,
         }
     }

@@ -11,6 +11,7 @@
 
 use std::io::Read;
 
+pub use crate::archive::reference::read_archive;
 use crate::dictionary::{Dictionary, DictionaryRegistry};
 use crate::error::SigmaError;
 use crate::frame::{check32, hash128};
@@ -54,9 +55,10 @@ pub fn decompress(
         }
         over(limits.frames_max, entries.len() as u64, "number of frames")?;
         let before = content.len();
+        let mut noise = false;
         match magic {
             [0x28, 0xB5, 0x2F, 0xFD] => read_plain(&mut input, limits, &shared, &mut content)?,
-            b"SGF1" => read_tagged(&mut input, limits, &mut content)?,
+            b"SGF1" => noise = read_tagged(&mut input, limits, &shared, &mut content)?,
             _ => return Err(input.corrupt("frame magic")),
         }
         let frame_bytes = (input.position - start) as u64;
@@ -66,7 +68,12 @@ pub fn decompress(
             content_bytes.div_ceil(frame_bytes),
             "expansion of a frame",
         )?;
-        let check = check32(content.get(before..).unwrap_or_default());
+        let made = content.get(before..).unwrap_or_default();
+        let check = if noise {
+            xxhash_rust::xxh3::xxh3_64(made) as u32
+        } else {
+            check32(made)
+        };
         entries.push([frame_bytes, content_bytes, u64::from(check)]);
     }
     if header
@@ -338,6 +345,15 @@ enum Shared {
     Base(Vec<u8>),
 }
 
+impl Shared {
+    fn base(&self) -> Option<&[u8]> {
+        match self {
+            Shared::Base(base) => Some(base),
+            Shared::Nothing | Shared::Dictionary(_) => None,
+        }
+    }
+}
+
 fn find_shared(
     header: &Header,
     dictionaries: &DictionaryRegistry,
@@ -419,7 +435,7 @@ fn read_zstd(
 
 /// Content length, window and checksum flag of a zstd frame; `None` if cut, reserved or without
 /// content length.
-fn zstd_header(frame: &[u8]) -> Option<(u64, u64, bool)> {
+pub(super) fn zstd_header(frame: &[u8]) -> Option<(u64, u64, bool)> {
     let descriptor = *frame.get(4)?;
     let single_segment = descriptor & 0x20 != 0;
     let mut position = 5;
@@ -449,15 +465,17 @@ fn zstd_header(frame: &[u8]) -> Option<(u64, u64, bool)> {
     Some((stated, window, descriptor & 4 != 0))
 }
 
+/// Appends the content of the tagged frame at the position; says whether it is a noise frame.
 fn read_tagged(
     input: &mut Input<'_>,
     limits: &Limits,
+    shared: &Shared,
     content: &mut Vec<u8>,
-) -> Result<(), SigmaError> {
+) -> Result<bool, SigmaError> {
     let offset = input.position as u64 + 4;
     input.take(4)?;
     let tag = input.number(1)? as u8;
-    if !(1..=3).contains(&tag) {
+    if !(1..=5).contains(&tag) {
         return Err(SigmaError::UnknownTag {
             what: "frame",
             offset,
@@ -470,7 +488,7 @@ fn read_tagged(
     }
     content_allowed(limits, stated, content.len() as u64)?;
     over(limits.window_bytes_max, stated, "window of a frame")?;
-    if tag == 1 {
+    if tag == 1 || tag == 4 {
         content.extend_from_slice(input.take(stated as usize)?);
     } else {
         let payload_bytes = input.varint()?;
@@ -478,15 +496,28 @@ fn read_tagged(
             return Err(input.corrupt("payload length of a frame"));
         }
         let payload = input.take(payload_bytes as usize)?;
-        content.extend(super::reference_transforms::decode(
-            u64::from(tag),
-            payload,
-            stated as usize,
-        )?);
+        if tag == 5 {
+            content.extend(super::reference_transforms::grown(
+                payload,
+                shared.base(),
+                stated,
+            )?);
+        } else {
+            content.extend(super::reference_transforms::decode(
+                u64::from(tag),
+                payload,
+                stated as usize,
+            )?);
+        }
     }
     let made = content.get(content.len() - stated as usize..);
     let made = made.unwrap_or_default();
-    let (stated, computed) = (input.number(4)?, u64::from(check32(made)));
+    let computed = if tag == 4 {
+        xxhash_rust::xxh3::xxh3_64(made) as u32
+    } else {
+        check32(made)
+    };
+    let (stated, computed) = (input.number(4)?, u64::from(computed));
     if stated != computed {
         return Err(SigmaError::ChecksumMismatch {
             what: "content of a frame",
@@ -495,7 +526,7 @@ fn read_tagged(
             computed,
         });
     }
-    Ok(())
+    Ok(tag == 4)
 }
 
 /// Reads trailer and seek table, which must be just what the frames make them.
@@ -550,9 +581,9 @@ fn little_endian(bytes: &[u8]) -> u64 {
         .fold(0, |value, &byte| value << 8 | u64::from(byte))
 }
 
-pub(super) struct Input<'a> {
-    pub(super) bytes: &'a [u8],
-    pub(super) position: usize,
+pub(crate) struct Input<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) position: usize,
 }
 
 impl<'a> Input<'a> {
@@ -566,14 +597,14 @@ impl<'a> Input<'a> {
         })
     }
 
-    pub(super) fn take(&mut self, bytes: usize) -> Result<&'a [u8], SigmaError> {
+    pub(crate) fn take(&mut self, bytes: usize) -> Result<&'a [u8], SigmaError> {
         let taken = self.peek(bytes)?;
         self.position += bytes;
         Ok(taken)
     }
 
     /// A little-endian number of 1 to 8 bytes.
-    pub(super) fn number(&mut self, bytes: usize) -> Result<u64, SigmaError> {
+    pub(crate) fn number(&mut self, bytes: usize) -> Result<u64, SigmaError> {
         Ok(little_endian(self.take(bytes)?))
     }
 
@@ -583,7 +614,7 @@ impl<'a> Input<'a> {
         Ok(u128::from(high) << 64 | u128::from(low))
     }
 
-    pub(super) fn varint(&mut self) -> Result<u64, SigmaError> {
+    pub(crate) fn varint(&mut self) -> Result<u64, SigmaError> {
         let mut value = 0u128;
         for index in 0..10 {
             let byte = self.number(1)?;
@@ -598,7 +629,7 @@ impl<'a> Input<'a> {
         Err(self.corrupt("varint"))
     }
 
-    pub(super) fn corrupt(&self, detail: &'static str) -> SigmaError {
+    pub(crate) fn corrupt(&self, detail: &'static str) -> SigmaError {
         SigmaError::Corrupt {
             what: "container",
             offset: self.position as u64,

@@ -6,7 +6,9 @@
     reason = "single bytes, and lengths that were checked against the content's"
 )]
 
-use super::reference::Input;
+use std::io::Read;
+
+use super::reference::{Input, zstd_header};
 use crate::error::SigmaError;
 
 /// Content of a payload by its tag, one element or segment at a time.
@@ -28,6 +30,65 @@ pub(super) fn decode(
     };
     if content.len() != content_bytes || payload.input.position != payload.input.bytes.len() {
         return Err(payload.input.corrupt("length of content or payload"));
+    }
+    Ok(content)
+}
+
+/// Content of a grown frame's payload.
+pub(super) fn grown(
+    payload: &[u8],
+    base: Option<&[u8]>,
+    content_bytes: u64,
+) -> Result<Vec<u8>, SigmaError> {
+    let mut input = Input {
+        bytes: payload,
+        position: 0,
+    };
+    let Some(base) = base else {
+        return Err(input.corrupt("grown frame without a base"));
+    };
+    let part = |input: &mut Input<'_>| {
+        let (start, bytes) = (input.varint()?, input.varint()?);
+        let end = start.saturating_add(bytes);
+        let range = usize::try_from(start).ok().zip(usize::try_from(end).ok());
+        let part = range.and_then(|(start, end)| base.get(start..end));
+        part.ok_or_else(|| input.corrupt("part of the base"))
+    };
+    let mut content = part(&mut input)?.to_vec();
+    let copied = content.len() as u64;
+    if copied == 0 || copied > content_bytes {
+        return Err(input.corrupt("length of the copy"));
+    }
+    if copied < content_bytes {
+        let history = part(&mut input)?.to_vec();
+        let kind = input.number(1)?;
+        let rest = input.take(payload.len() - input.position)?;
+        match kind {
+            0 => content.extend_from_slice(rest),
+            1 => {
+                let frame = [&[0x28, 0xB5, 0x2F, 0xFD], rest].concat();
+                let stated =
+                    zstd_header(&frame).map(|(stated, window, _)| (stated, window <= 1 << 27));
+                if stated != Some((content_bytes - copied, true)) {
+                    return Err(input.corrupt("header of the rest"));
+                }
+                let mut decoder =
+                    zstd::stream::read::Decoder::with_ref_prefix(frame.as_slice(), &history)
+                        .map_err(|_| input.corrupt("zstd frame of the rest"))?
+                        .single_frame();
+                (&mut decoder)
+                    .take(content_bytes - copied + 1)
+                    .read_to_end(&mut content)
+                    .map_err(|_| input.corrupt("zstd frame of the rest"))?;
+                if !decoder.finish().is_empty() {
+                    return Err(input.corrupt("bytes follow the rest"));
+                }
+            }
+            _ => return Err(input.corrupt("kind of the rest")),
+        }
+    }
+    if content.len() as u64 != content_bytes || input.position != payload.len() {
+        return Err(input.corrupt("length of content or payload"));
     }
     Ok(content)
 }

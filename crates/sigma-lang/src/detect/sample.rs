@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::simd::{self, Pair};
 use crate::transform::Effort;
 
 /// Bits per byte above which symbols alone are not worth coding: the gain would be under 1.5 %.
@@ -191,30 +192,41 @@ pub(crate) fn effort(plane: &[u8]) -> Effort {
 /// Whether content that looks random repeats itself over a distance that no sample shows: what
 /// follows a mark, which is neither rare nor frequent, is compared all over it.
 pub(super) fn repeats_far(content: &[u8], look: &[u8], counts: &Counts) -> bool {
+    if content.len() <= look.len() {
+        return false;
+    }
+    match mark(look, counts) {
+        Some(mark) => marks_repeat(content, mark),
+        None => false,
+    }
+}
+
+/// Whether what follows the marks repeats itself.
+fn marks_repeat(content: &[u8], [first, second]: [u8; 2]) -> bool {
     const BLOCK: usize = 4 << 10;
     const GROUP: usize = 64;
     const KEY: usize = 16;
     /// Up to this length every mark counts, and up to the other every block: what repeats may be
     /// a small part. Beyond, what repeats is found in a part of the marks and blocks as well.
     const DENSE_BYTES: usize = 512 << 10;
-    const WHOLE_BYTES: usize = 4 << 20;
+    const WHOLE_BYTES: usize = 1 << 20;
     /// This many and one in this many of the places found must be repetitions.
     const FOUND_MIN: usize = 2;
     const FOUND_SHARE: usize = 256;
-    if content.len() <= look.len() {
-        return false;
-    }
-    let Some([first, second]) = mark(look, counts) else {
-        return false;
-    };
+    // Bits of the second byte that do not count.
     let mask = if content.len() <= DENSE_BYTES { 0 } else { 3 };
-    let is_mark = |(&a, &b): (&u8, &u8)| (a ^ first) | ((b ^ second) & mask) == 0;
+    let pair = Pair {
+        first,
+        second,
+        mask,
+    };
+    let mut words = Vec::with_capacity(BLOCK / GROUP);
     let every = content
         .len()
         .div_ceil(WHOLE_BYTES)
         .min(4)
         .next_power_of_two();
-    let mut keys = Vec::new();
+    let mut found = Found::new(content.len() / every / if mask == 0 { 256 } else { 1024 });
     for (index, block) in (0u64..).zip(content.chunks(BLOCK)) {
         // Not at equal distances: those might never meet what repeats.
         let mixed = index.wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -222,29 +234,51 @@ pub(super) fn repeats_far(content: &[u8], look: &[u8], counts: &Counts) -> bool 
         if (mixed >> 60) % every as u64 != 0 {
             continue;
         }
-        let next = block.get(1..).unwrap_or_default();
-        // In groups, so that the common case of no mark is decided for many bytes at once.
-        for (group, pair) in block.chunks(GROUP).zip(next.chunks(GROUP)).enumerate() {
-            let pairs = pair.0.iter().zip(pair.1);
-            if !pairs.clone().map(is_mark).fold(false, |any, is| any | is) {
-                continue;
-            }
-            for (place, pair) in pairs.enumerate() {
-                let start = group * GROUP + place + 1;
-                if is_mark(pair)
-                    && let Some(key) = block.get(start..start + KEY)
-                {
-                    keys.push(xxh3_64(key));
+        words.clear();
+        simd::push_pairs(block, pair, &mut words);
+        for (group, &word) in words.iter().enumerate() {
+            let mut left = word;
+            while left != 0 {
+                let start = group * GROUP + left.trailing_zeros() as usize + 1;
+                if let Some(key) = block.get(start..start + KEY) {
+                    found.add(xxh3_64(key));
                 }
+                left &= left - 1;
             }
         }
     }
-    let places = keys.len();
-    keys.sort_unstable();
-    keys.dedup();
-    let found = places - keys.len();
     // Both copies must lie in blocks that were looked at.
-    found >= FOUND_MIN && found * FOUND_SHARE * every >= places
+    found.again >= FOUND_MIN && found.again * FOUND_SHARE * every >= found.places
+}
+
+/// Counts keys that come again, nearly all: a key takes the slot of another.
+struct Found {
+    slots: Vec<u64>,
+    places: usize,
+    again: usize,
+}
+
+impl Found {
+    fn new(expected: usize) -> Found {
+        Found {
+            slots: vec![0; (4 * expected).next_power_of_two().max(64)],
+            places: 0,
+            again: 0,
+        }
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "low bits are what is meant"
+    )]
+    fn add(&mut self, key: u64) {
+        let mask = self.slots.len() - 1;
+        if let Some(slot) = self.slots.get_mut(key as usize & mask) {
+            self.again += usize::from(*slot == key);
+            *slot = key;
+        }
+        self.places += 1;
+    }
 }
 
 /// A byte that is about one in 256 of the sample, and the byte behind it somewhere.

@@ -6,6 +6,8 @@ use crate::transform::{Cut, Effort, FAST_LEVEL_MAX, Planes, Step, StreamEncoder,
 
 /// Shorter content is never transformed: the streams' own cost is too much of it.
 const CONTENT_BYTES_MIN: usize = 2 << 10;
+/// And where speed comes first, the trial's own cost is too much.
+const FAST_CONTENT_BYTES_MIN: usize = 4 << 10;
 /// Bytes of the look, from several places.
 const LOOK_BYTES: usize = 8 << 10;
 const LOOK_PLACES: usize = 4;
@@ -16,6 +18,8 @@ const LONG_SAMPLE_BYTES: usize = 64 << 10;
 /// Bytes of the first and the last sample on which cuts are tried, doubled in between.
 const FIRST_CUT_BYTES: usize = 8 << 10;
 const CUT_BYTES_MAX: usize = 64 << 10;
+/// Share of a sample beside plain zstd's at which a cut is taken at once.
+const CLEAR_CUT_SHARE: f64 = 0.75;
 
 /// What to do with a piece of content.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,6 +33,8 @@ pub(crate) enum Plan {
         transform: Transform,
         plain_share: f64,
         own_share: f64,
+        /// Whether growing samples say that the whole will keep the promise.
+        sure: bool,
     },
 }
 
@@ -64,14 +70,24 @@ impl Trial {
 
     /// Chooses for `content`.
     pub(crate) fn plan(&mut self, content: &[u8]) -> Result<Plan, SigmaError> {
-        if content.len() < CONTENT_BYTES_MIN {
+        if content.len()
+            < if self.fast {
+                FAST_CONTENT_BYTES_MIN
+            } else {
+                CONTENT_BYTES_MIN
+            }
+        {
             return Ok(Plan::Plain);
         }
         let look = spread(content, LOOK_BYTES, LOOK_PLACES);
         let counts = Counts::of(&look);
         if is_text(&counts, look.len()) {
             let candidates = text_candidates(&counts, look.len());
-            return self.choose_cut(content, &candidates);
+            return if self.fast {
+                self.choose_cut_fast(content, &candidates)
+            } else {
+                self.choose_cut(content, &candidates)
+            };
         }
         self.plan_binary(content, &look, &counts)
     }
@@ -93,7 +109,9 @@ impl Trial {
         const FEW_SHARE: f64 = 0.5;
         let whole = counts.bits();
         let total = 8.0 * look.len() as f64;
-        let near = repeats(look, whole / look.len() as f64) >= REPEATS_MAX;
+        // What looks like noise all over is looked at as a whole in one pass.
+        let noisy = whole > NOISE_SHARE * total && content.len() > look.len();
+        let near = !noisy && repeats(look, whole / look.len() as f64) >= REPEATS_MAX;
         let far = !near && repeats_far(content, look, counts);
         let lone = !near && !far;
         if lone && whole > NOISE_SHARE * total {
@@ -116,6 +134,7 @@ impl Trial {
                     transform: Transform::Planes(planes),
                     plain_share: whole / total,
                     own_share: bits / total,
+                    sure: false,
                 }
             } else {
                 Plan::Plain
@@ -132,11 +151,7 @@ impl Trial {
                 plain_share,
                 ..
             } if far || (plain_share > FEW_SHARE && repeats_far(content, look, counts)) => {
-                Plan::Transform {
-                    transform,
-                    plain_share: 0.0,
-                    own_share: 0.0,
-                }
+                Plan::compare(transform)
             }
             plan => plan,
         })
@@ -144,7 +159,6 @@ impl Trial {
 
     /// Tries cuts into templates. A short sample says little of the whole, because it pays for most of
     /// the templates and finds few of the repetitions: what counts is what twice the sample costs more.
-    #[expect(clippy::cast_precision_loss, reason = "lengths below 2^52")]
     fn choose_cut(&mut self, content: &[u8], candidates: &[Cut]) -> Result<Plan, SigmaError> {
         /// Growth beside plain zstd below which the cut is taken, and above which it is not.
         const CLEAR: f64 = 0.9;
@@ -153,32 +167,25 @@ impl Trial {
         const FALL: f64 = 0.05;
         for &cut in candidates {
             let transform = Transform::Templates(cut);
-            let mut before: Option<[usize; 2]> = None;
+            let mut before: Option<Tried> = None;
             let mut growth_max = HOPELESS;
             let mut sample_bytes = FIRST_CUT_BYTES;
             let hopeful = loop {
-                let sample = spread_lines(content, sample_bytes);
-                if self.fast && before.is_none() && !transform.suits_fast_levels(&sample) {
-                    break false;
-                }
-                let Some(own) = self.measure(transform, &sample)? else {
+                let Some(tried) = self.try_cut(transform, content, sample_bytes)? else {
                     break false;
                 };
-                let plain = self.plain.measure(&sample, Effort::Matches)?;
-                let growth = before.map_or(1.0, |[plain_before, own_before]| {
-                    let more = |now: usize, before: usize| now.saturating_sub(before) as f64;
-                    more(own, own_before) / more(plain, plain_before).max(1.0)
-                });
-                if growth < CLEAR || (own as f64) < 0.75 * plain as f64 {
-                    return Ok(plan(transform, [plain, own], sample.len()));
+                let growth = before.map_or(1.0, |before| tried.growth(before));
+                if growth < CLEAR || tried.share() < CLEAR_CUT_SHARE {
+                    return Ok(tried.plan(transform, false));
                 }
+                let Tried { plain, own, .. } = tried;
                 if growth > growth_max {
                     break content.len() <= 4 * CUT_BYTES_MAX && own < plain + plain / 8;
                 }
                 if before.is_some() {
                     growth_max = (growth - FALL).max(1.0);
                 }
-                before = Some([plain, own]);
+                before = Some(tried);
                 sample_bytes *= 2;
                 if sample_bytes > CUT_BYTES_MAX || 2 * sample_bytes > content.len() {
                     let close = content.len() <= CUT_BYTES_MAX && own < plain + plain / 8;
@@ -186,15 +193,75 @@ impl Trial {
                 }
             };
             if hopeful {
-                // Neither clear nor hopeless: compare the whole.
-                return Ok(Plan::Transform {
-                    transform,
-                    plain_share: 0.0,
-                    own_share: 0.0,
-                });
+                return Ok(Plan::compare(transform));
             }
         }
         Ok(Plan::Plain)
+    }
+
+    /// The same where speed comes first: fewer and shorter samples, and only what gains much.
+    #[expect(clippy::cast_precision_loss, reason = "lengths below 2^52")]
+    fn choose_cut_fast(&mut self, content: &[u8], candidates: &[Cut]) -> Result<Plan, SigmaError> {
+        const SAMPLE_BYTES: usize = 16 << 10;
+        /// Share of a log's sample beside plain zstd's at which nothing more is looked at, and from which
+        /// twice the sample would not show a gain either.
+        const LOG_SHARE: f64 = 0.9;
+        const LOG_SHARE_MAX: f64 = 1.25;
+        /// Growth up to which structure is worth its time.
+        const GROWTH_MAX: f64 = 0.85;
+        /// Bytes that plain zstd makes of each more byte of JSON, below which it is so fast that structure
+        /// takes several times as long as it does.
+        const PLAIN_GROWTH_MIN: f64 = 1.0 / 16.0;
+        for &cut in candidates {
+            let transform = Transform::Templates(cut);
+            // A table gains little beside what a search at this speed finds in it.
+            let tables = matches!(cut, Cut::Table { .. });
+            if tables || !transform.suits_fast_levels(&spread_lines(content, SAMPLE_BYTES)) {
+                continue;
+            }
+            let Some(tried) = self.try_cut(transform, content, SAMPLE_BYTES)? else {
+                continue;
+            };
+            let share = tried.share();
+            let is_log = cut == Cut::Log;
+            if share < if is_log { LOG_SHARE } else { CLEAR_CUT_SHARE }
+                && (is_log || content.len() < 4 * SAMPLE_BYTES)
+            {
+                return Ok(tried.plan(transform, true));
+            }
+            if (is_log && share > LOG_SHARE_MAX) || content.len() < 4 * SAMPLE_BYTES {
+                continue;
+            }
+            let Some(twice) = self.try_cut(transform, content, 2 * SAMPLE_BYTES)? else {
+                continue;
+            };
+            let more = twice.plain.saturating_sub(tried.plain) as f64;
+            let more_content = twice.sample.saturating_sub(tried.sample) as f64;
+            let slow_enough = is_log || more > PLAIN_GROWTH_MIN * more_content;
+            if slow_enough && twice.growth(tried) < GROWTH_MAX {
+                return Ok(twice.plan(transform, true));
+            }
+        }
+        Ok(Plan::Plain)
+    }
+
+    /// What plain zstd and the transform make of a sample, if it suits the transform.
+    fn try_cut(
+        &mut self,
+        transform: Transform,
+        content: &[u8],
+        sample_bytes: usize,
+    ) -> Result<Option<Tried>, SigmaError> {
+        let sample = spread_lines(content, sample_bytes);
+        let Some(own) = self.measure(transform, &sample)? else {
+            return Ok(None);
+        };
+        let plain = self.plain.measure(&sample, Effort::Matches)?;
+        Ok(Some(Tried {
+            plain,
+            own,
+            sample: sample.len(),
+        }))
     }
 
     /// Tries shapes of elements on a sample beside plain zstd.
@@ -213,21 +280,27 @@ impl Trial {
             return Ok(Plan::Plain);
         };
         if bytes < plain - plain / 8 {
-            return Ok(plan(transform, [plain, bytes], sample.len()));
+            let tried = Tried {
+                plain,
+                own: bytes,
+                sample: sample.len(),
+            };
+            return Ok(tried.plan(transform, false));
+        }
+        if self.fast {
+            // To make sure would cost more time than the little that there is to gain is worth.
+            return Ok(Plan::Plain);
         }
         if content.len() <= 4 * LONG_SAMPLE_BYTES {
             // A second trial costs as much as comparing the whole: promise nothing.
-            return Ok(Plan::Transform {
-                transform,
-                plain_share: 0.0,
-                own_share: 0.0,
-            });
+            return Ok(Plan::compare(transform));
         }
         let sample = spread(content, LONG_SAMPLE_BYTES, 2);
         let plain = self.plain.measure(&sample, Effort::Matches)?;
         Ok(match self.measure(transform, &sample)? {
-            Some(bytes) if bytes < plain - plain / 32 => {
-                plan(transform, [plain, bytes], sample.len())
+            Some(own) if own < plain - plain / 32 => {
+                let sample = sample.len();
+                Tried { plain, own, sample }.plan(transform, false)
             }
             _ => Plan::Plain,
         })
@@ -286,12 +359,46 @@ impl Trial {
     }
 }
 
+/// Bytes that plain zstd and a transform made of a sample.
+#[derive(Debug, Clone, Copy)]
+struct Tried {
+    plain: usize,
+    own: usize,
+    sample: usize,
+}
+
 #[expect(clippy::cast_precision_loss, reason = "lengths below 2^52")]
-fn plan(transform: Transform, [plain, own]: [usize; 2], sample: usize) -> Plan {
-    Plan::Transform {
-        transform,
-        plain_share: plain as f64 / sample as f64,
-        own_share: own as f64 / sample as f64,
+impl Tried {
+    /// The transform's bytes for each byte of plain zstd.
+    fn share(self) -> f64 {
+        self.own as f64 / self.plain as f64
+    }
+
+    /// The same for what this sample has more than one before.
+    fn growth(self, before: Tried) -> f64 {
+        let own = self.own.saturating_sub(before.own) as f64;
+        own / (self.plain.saturating_sub(before.plain) as f64).max(1.0)
+    }
+
+    fn plan(self, transform: Transform, sure: bool) -> Plan {
+        Plan::Transform {
+            transform,
+            plain_share: self.plain as f64 / self.sample as f64,
+            own_share: self.own as f64 / self.sample as f64,
+            sure,
+        }
+    }
+}
+
+impl Plan {
+    /// Neither clear nor hopeless: make both forms of the whole.
+    fn compare(transform: Transform) -> Plan {
+        Plan::Transform {
+            transform,
+            plain_share: 0.0,
+            own_share: 0.0,
+            sure: false,
+        }
     }
 }
 

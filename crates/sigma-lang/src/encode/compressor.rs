@@ -1,11 +1,17 @@
 //! Whole buffers.
 
-use super::frame::{Encoded, FrameEncoder, STORED_FRAME_BYTES_MAX, reserve};
+use std::borrow::Cow;
+use std::fmt;
+
+use zstd_safe::CCtx;
+
+use super::frame::{Encoded, FrameEncoder, STORED_FRAME_BYTES_MAX, append_grown, reserve};
 use super::record::RecordEncoder;
 use crate::config::Config;
 use crate::error::SigmaError;
-use crate::frame::{Header, SeekEntry, check32, write_end, write_stored_frame};
+use crate::frame::{Header, SeekEntry, hash128, write_end, write_stored_frame};
 use crate::parallel;
+use crate::transform::grown::{self, GrownEncoder};
 
 /// Compresses `data` into one container.
 ///
@@ -45,11 +51,20 @@ pub fn compress(data: &[u8], config: &Config) -> Result<Vec<u8>, SigmaError> {
 /// }
 /// # Ok::<(), sigma_lang::SigmaError>(())
 /// ```
-#[derive(Debug)]
 pub struct Compressor {
     config: Config,
     frames: Vec<FrameEncoder<'static>>,
+    /// For content that begins with a part of a base.
+    grown: Option<CCtx<'static>>,
     records: RecordEncoder,
+}
+
+impl fmt::Debug for Compressor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Compressor")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Compressor {
@@ -62,6 +77,7 @@ impl Compressor {
         Ok(Compressor {
             config: config.clone(),
             frames: Vec::new(),
+            grown: None,
             records: RecordEncoder::new(config),
         })
     }
@@ -87,6 +103,77 @@ impl Compressor {
         compress_frames(&self.config, &mut self.frames, None, header, data, out)
     }
 
+    /// Appends the container of `data` against `base` to `out`, as
+    /// [`compress_with_base`](crate::compress_with_base) makes it. On an error `out` is as before.
+    ///
+    /// Cost: where `data` begins with the beginning of `base` and that is half of it or more, a comparison
+    /// and a hash of both, and zstd for what follows with up to 1 MiB of the base around that place as history;
+    /// else each frame indexes the base anew.
+    ///
+    /// # Errors
+    /// As [`Compressor::compress_into`].
+    pub fn compress_with_base_into(
+        &mut self,
+        base: &[u8],
+        data: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), SigmaError> {
+        let header = Header {
+            base: Some(hash128(base)),
+            ..Header::default()
+        };
+        // zstd takes content that lies in the base's own memory for an overwritten base and ignores the
+        // base, so a grown buffer against its own beginning needs a base of its own.
+        let apart = if overlap(base, data) {
+            Cow::Owned(base.to_vec())
+        } else {
+            Cow::Borrowed(base)
+        };
+        let start = out.len();
+        let grown = self.compress_grown(&apart, &header, data, out);
+        if !matches!(grown, Ok(true)) {
+            out.truncate(start);
+        }
+        if grown? {
+            return Ok(());
+        }
+        compress_frames(
+            &self.config,
+            &mut Vec::new(),
+            Some(&apart),
+            header,
+            data,
+            out,
+        )
+    }
+
+    /// The case of one frame that begins with the beginning of the base, with a context that is kept.
+    /// False, and nothing of use appended, if that is not the case.
+    fn compress_grown(
+        &mut self,
+        base: &[u8],
+        header: &Header,
+        data: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<bool, SigmaError> {
+        let config = &self.config;
+        if data.len() > config.frame_bytes || !config.transforms || config.plain_frames_only {
+            return Ok(false);
+        }
+        let Some(copied) = grown::copied_bytes(base, 0, data) else {
+            return Ok(false);
+        };
+        let level = config.level.zstd_level();
+        let mut encoder = match self.grown.take() {
+            Some(context) => GrownEncoder::with_context(context, level)?,
+            None => GrownEncoder::new(level)?,
+        };
+        header.write(out);
+        let check = append_grown(&mut encoder, base, 0, copied, data, out)?;
+        self.grown = Some(encoder.into_context()?);
+        Ok(check.is_some())
+    }
+
     /// Appends the record of `data` to `out`: the compact form for small values whose beginning and
     /// end the caller keeps (see the format page). On an error `out` is as before.
     ///
@@ -109,8 +196,13 @@ impl Compressor {
     }
 }
 
+fn overlap(a: &[u8], b: &[u8]) -> bool {
+    let (a, b) = (a.as_ptr_range(), b.as_ptr_range());
+    a.start < b.end && b.start < a.end
+}
+
 /// Compresses `data` frame by frame and appends the container. `header` names dictionary or base.
-pub(crate) fn compress_frames<'b>(
+fn compress_frames<'b>(
     config: &Config,
     encoders: &mut Vec<FrameEncoder<'b>>,
     base: Option<&'b [u8]>,
@@ -119,8 +211,11 @@ pub(crate) fn compress_frames<'b>(
     out: &mut Vec<u8>,
 ) -> Result<(), SigmaError> {
     let start = out.len();
-    let pieces: Vec<&[u8]> = data.chunks(config.frame_bytes).collect();
-    let result = if let [piece] = pieces.as_slice() {
+    let pieces: Vec<(usize, &[u8])> = (0..)
+        .step_by(config.frame_bytes)
+        .zip(data.chunks(config.frame_bytes))
+        .collect();
+    let result = if let [(_, piece)] = pieces.as_slice() {
         if encoders.is_empty() {
             encoders.push(FrameEncoder::new(config, base)?);
         }
@@ -128,15 +223,16 @@ pub(crate) fn compress_frames<'b>(
             return Ok(());
         };
         header.write(out);
-        encoder.encode_any(piece, out).map(|_| ())
+        encoder.encode_any(piece, 0, out).map(|_| ())
     } else {
         let make = || FrameEncoder::new(config, base);
-        let encoded = parallel::map(pieces, config.threads, encoders, make, |encoder, piece| {
+        let work = |encoder: &mut FrameEncoder<'b>, (position, piece): (usize, &[u8])| {
             let mut frame = Vec::new();
-            let kind = encoder.encode(piece, &mut frame)?;
+            let kind = encoder.encode(piece, position, &mut frame)?;
             frame.shrink_to_fit();
             Ok((kind, frame, piece.len()))
-        });
+        };
+        let encoded = parallel::map(pieces, config.threads, encoders, make, work);
         encoded.and_then(|encoded| write_container(header, data, encoded, out))
     };
     if result.is_err() {
@@ -175,8 +271,7 @@ fn write_container(
                 (*content_bytes, *check)
             }
             Gathered::Stored(content) => {
-                let check = check32(content);
-                write_stored_frame(content, check, out);
+                let check = write_stored_frame(content, out);
                 (content.len(), check)
             }
         };

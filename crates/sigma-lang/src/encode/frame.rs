@@ -8,9 +8,12 @@ use zstd_safe::{CCtx, CParameter};
 use crate::config::Config;
 use crate::detect::{Plan, Trial};
 use crate::error::SigmaError;
-use crate::frame::{check32, open_transformed_frame, stored_frame_bytes, write_stored_frame};
+use crate::frame::{
+    TAG_GROWN, check32, open_transformed_frame, stored_frame_bytes, write_stored_frame,
+};
 use crate::limits::FORMAT_RATIO_MAX;
 use crate::transform::Transform;
+use crate::transform::grown::{self, GrownEncoder};
 
 /// Longest content of one stored frame that [`compress`](crate::compress) makes of neighbours. A
 /// range read must read a stored frame whole to verify it, so its length is bounded.
@@ -25,6 +28,12 @@ const KEPT_MIN: f64 = 0.6;
 /// the level that follows: the slow levels search far enough to make up for it.
 const CLEAR_WIN_MAX: f64 = 0.7;
 const CLEAR_WIN_LEVEL_MAX: i32 = 12;
+
+/// Content up to this length is searched more: it takes no time to speak of, and pays for the header.
+const SMALL_BYTES_MAX: usize = 8 << 10;
+/// Levels that this applies to, and how many levels more.
+const SMALL_LEVELS: std::ops::RangeInclusive<i32> = 1..=6;
+const SMALL_LEVELS_MORE: i32 = 3;
 
 /// What a transformed frame may have beyond the bound of zstd, while it is written.
 const TRANSFORM_BYTES: usize = 64;
@@ -42,7 +51,12 @@ pub(crate) enum Encoded {
 pub(crate) struct FrameEncoder<'b> {
     context: CCtx<'b>,
     base: Option<&'b [u8]>,
+    /// For content that begins with a part of the base, where that is allowed.
+    grown: Option<GrownEncoder<'b>>,
     plain_only: bool,
+    zstd_level: i32,
+    /// Whether small content is searched more than the level says.
+    search_more: bool,
     /// Whether a clear win on a sample is enough.
     trusts_sample: bool,
     /// Chooses transforms, where they are allowed.
@@ -99,21 +113,37 @@ impl<'b> FrameEncoder<'b> {
         } else {
             None
         };
+        let grown = match base {
+            Some(_) if config.transforms && !config.plain_frames_only => {
+                Some(GrownEncoder::new(config.level.zstd_level())?)
+            }
+            _ => None,
+        };
         Ok(FrameEncoder {
             context,
             base,
+            grown,
             plain_only: config.plain_frames_only,
+            zstd_level: config.level.zstd_level(),
+            search_more: base.is_none()
+                && config.dictionary.is_none()
+                && SMALL_LEVELS.contains(&config.level.zstd_level()),
             trusts_sample: config.level.zstd_level() <= CLEAR_WIN_LEVEL_MAX,
             trial,
         })
     }
 
-    /// Appends the frame of `content` (not empty), or says that it is better stored.
+    /// Appends the frame of `content` (not empty), or says that it is better stored. `position` is where
+    /// the content stands in the whole, which is where it is looked for in the base.
     pub(crate) fn encode(
         &mut self,
         content: &[u8],
+        position: usize,
         out: &mut Vec<u8>,
     ) -> Result<Encoded, SigmaError> {
+        if let Some(check) = self.encode_grown(content, position, out)? {
+            return Ok(Encoded::Written { check });
+        }
         let plan = match &mut self.trial {
             Some(trial) => trial.plan(content)?,
             None => Plan::Plain,
@@ -125,8 +155,42 @@ impl<'b> FrameEncoder<'b> {
                 transform,
                 plain_share,
                 own_share,
-            } => self.encode_transformed(transform, [plain_share, own_share], content, out),
+                sure,
+            } => self.encode_transformed(transform, [plain_share, own_share], sure, content, out),
         }
+    }
+
+    /// Appends the frame of content that begins with a part of the base, and gives its check.
+    fn encode_grown(
+        &mut self,
+        content: &[u8],
+        position: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<u32>, SigmaError> {
+        let (Some(encoder), Some(base)) = (&mut self.grown, self.base) else {
+            return Ok(None);
+        };
+        let Some(copied) = grown::copied_bytes(base, position, content) else {
+            return Ok(None);
+        };
+        append_grown(encoder, base, position, copied, content, out)
+    }
+
+    /// Sets how much is searched in content of this length: each frame anew, because the bytes must not
+    /// depend on the frames before.
+    fn set_level(&mut self, content_bytes: usize) -> Result<(), SigmaError> {
+        if !self.search_more {
+            return Ok(());
+        }
+        let more = if content_bytes <= SMALL_BYTES_MAX {
+            SMALL_LEVELS_MORE
+        } else {
+            0
+        };
+        self.context
+            .set_parameter(CParameter::CompressionLevel(self.zstd_level + more))
+            .map(|_| ())
+            .map_err(|code| SigmaError::codec("set up a compressor", code))
     }
 
     fn encode_plain(&mut self, content: &[u8], out: &mut Vec<u8>) -> Result<Encoded, SigmaError> {
@@ -134,6 +198,7 @@ impl<'b> FrameEncoder<'b> {
         let start = out.len();
         let bound = zstd_safe::compress_bound(content.len());
         reserve(out, bound)?;
+        self.set_level(content.len())?;
         if let Some(base) = self.base {
             self.context
                 .ref_prefix(base)
@@ -165,6 +230,7 @@ impl<'b> FrameEncoder<'b> {
         out: &mut Vec<u8>,
     ) -> Result<Option<u32>, SigmaError> {
         let start = out.len();
+        self.set_level(content.len())?;
         reserve(out, bytes_max)?;
         out.resize(start + bytes_max, 0);
         let room = out.get_mut(start..).unwrap_or_default();
@@ -180,13 +246,14 @@ impl<'b> FrameEncoder<'b> {
     }
 
     /// Appends the transformed frame, unless the whole content does not keep what its sample
-    /// promised; then both forms are made and the shorter one is kept. The shares are those of the
-    /// sample: bytes made per byte, plain and transformed.
+    /// promised; then both forms are made and the shorter one is kept, unless that is `sure`. The shares
+    /// are those of the sample: bytes made per byte, plain and transformed.
     #[expect(clippy::cast_precision_loss, reason = "lengths below 2^52")]
     fn encode_transformed(
         &mut self,
         transform: Transform,
         [plain_share, own_share]: [f64; 2],
+        sure: bool,
         content: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<Encoded, SigmaError> {
@@ -201,8 +268,7 @@ impl<'b> FrameEncoder<'b> {
         let gap = open_transformed_frame(transform.tag(), content.len(), out);
         let suits = transform.encode(content, &mut trial.streams, out)?;
         let payload_bytes = gap.close(out);
-        let legal = payload_bytes <= content.len()
-            && content.len() as u64 / FORMAT_RATIO_MAX <= payload_bytes as u64;
+        let legal = payload_bytes <= content.len() && within_ratio(content.len(), payload_bytes);
         if !suits || !legal {
             out.truncate(start);
             return self.encode_plain(content, out);
@@ -211,7 +277,8 @@ impl<'b> FrameEncoder<'b> {
         // Far less than the sample promised means repetition over a distance that the sample does
         // not show; plain zstd may find more of it than templates. Planes keep all repetition.
         let kept = share < KEPT_MAX * plain_share
-            && (matches!(transform, Transform::Planes(_))
+            && (sure
+                || matches!(transform, Transform::Planes(_))
                 || share > KEPT_MIN * own_share
                 || (self.trusts_sample && own_share < CLEAR_WIN_MAX * plain_share));
         let end = out.len();
@@ -228,18 +295,45 @@ impl<'b> FrameEncoder<'b> {
     pub(crate) fn encode_any(
         &mut self,
         content: &[u8],
+        position: usize,
         out: &mut Vec<u8>,
     ) -> Result<u32, SigmaError> {
-        match self.encode(content, out)? {
+        match self.encode(content, position, out)? {
             Encoded::Written { check } => Ok(check),
             Encoded::Stored => {
                 reserve(out, stored_frame_bytes(content.len()))?;
-                let check = check32(content);
-                write_stored_frame(content, check, out);
-                Ok(check)
+                Ok(write_stored_frame(content, out))
             }
         }
     }
+}
+
+/// Appends the frame of content that begins with the `copied` bytes of the base from `position` on, and
+/// gives its check; nothing if the format has no such frame.
+pub(super) fn append_grown<'b>(
+    encoder: &mut GrownEncoder<'b>,
+    base: &'b [u8],
+    position: usize,
+    copied: usize,
+    content: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<Option<u32>, SigmaError> {
+    let start = out.len();
+    let gap = open_transformed_frame(TAG_GROWN, content.len(), out);
+    encoder.encode(base, position, copied, content, out)?;
+    let payload_bytes = gap.close(out);
+    if payload_bytes > content.len() || !within_ratio(content.len(), payload_bytes) {
+        out.truncate(start);
+        return Ok(None);
+    }
+    let check = check32(content);
+    out.extend_from_slice(&check.to_le_bytes());
+    Ok(Some(check))
+}
+
+/// Whether a payload this short may stand for the content.
+fn within_ratio(content_bytes: usize, payload_bytes: usize) -> bool {
+    content_bytes as u64 / FORMAT_RATIO_MAX <= payload_bytes as u64
 }
 
 /// Reserves room behind what is there.

@@ -7,5 +7,3 @@ mod stream;
 
 pub use compressor::{Compressor, compress};
 pub use stream::Encoder;
-
-pub(crate) use compressor::compress_frames;

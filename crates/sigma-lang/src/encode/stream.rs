@@ -6,15 +6,18 @@ use super::frame::FrameEncoder;
 use crate::config::Config;
 use crate::error::SigmaError;
 use crate::frame::{Header, SeekEntry, write_end};
+use crate::parallel;
 
 /// Writes a container to `W` as content comes in.
 ///
-/// Holds at most one frame of content and one compressed frame, plus 12 bytes per frame for the
-/// seek table. [`Write::flush`] ends the current frame, so that a reader can have everything
+/// Holds at most one frame of content and one compressed frame for each of [`Config::threads`], the tables
+/// of zstd (for each thread about 1 MiB at the default level, up to 100 MiB at the slowest ones), 256 KiB of samples
+/// and streams for the choice of a transform plus twice a frame where one is used, and 12 bytes per frame for
+/// the seek table. [`Write::flush`] ends the current frame, so that a reader can have everything
 /// written so far; frames that are ended early compress less. A container of at most one frame, which
 /// no flush ended, has no seek table. [`Encoder::finish`] must be called:
-/// without it the container has no end, and a decoder says so. Frames are compressed on the calling
-/// thread.
+/// without it the container has no end, and a decoder says so. With more than one thread, frames are
+/// gathered and compressed together; the bytes are the same.
 ///
 /// ```
 /// use std::io::{Read, Write};
@@ -33,10 +36,10 @@ use crate::frame::{Header, SeekEntry, write_end};
 #[derive(Debug)]
 pub struct Encoder<W: Write> {
     inner: W,
-    encoder: FrameEncoder<'static>,
+    config: Config,
+    encoders: Vec<FrameEncoder<'static>>,
     header: Header,
     header_bytes: usize,
-    frame_bytes: usize,
     content: Vec<u8>,
     packed: Vec<u8>,
     entries: Vec<SeekEntry>,
@@ -60,10 +63,10 @@ impl<W: Write> Encoder<W> {
         };
         Ok(Encoder {
             inner,
-            encoder: FrameEncoder::new(config, None)?,
+            config: config.clone(),
+            encoders: vec![FrameEncoder::new(config, None)?],
             header,
             header_bytes: 0,
-            frame_bytes: config.frame_bytes,
             content: Vec::new(),
             packed: Vec::new(),
             entries: Vec::new(),
@@ -83,11 +86,11 @@ impl<W: Write> Encoder<W> {
     pub fn finish(mut self) -> Result<W, SigmaError> {
         self.guard("finish a container")?;
         if self.header_bytes == 0 {
-            // Nothing is written yet: at most one frame follows, which needs no seek table.
-            self.header.seek_table = false;
+            // Nothing is written yet: where at most one frame follows, it needs no seek table.
+            self.header.seek_table = self.content.len() > self.config.frame_bytes;
             self.header.content_bytes = self.content.is_empty().then_some(0);
         }
-        self.end_frame()?;
+        self.end_frames()?;
         self.packed.clear();
         self.start();
         if self.header.seek_table {
@@ -107,21 +110,46 @@ impl<W: Write> Encoder<W> {
     }
 
     /// Compresses and writes what is held, if anything.
-    fn end_frame(&mut self) -> Result<(), SigmaError> {
+    fn end_frames(&mut self) -> Result<(), SigmaError> {
         if self.content.is_empty() {
             return Ok(());
         }
         self.packed.clear();
         self.failed = true;
         self.start();
-        let frame_start = self.packed.len();
-        let check = self.encoder.encode_any(&self.content, &mut self.packed)?;
-        let frame_bytes = self.packed.len() - frame_start;
-        self.entries
-            .push(SeekEntry::new(frame_bytes, self.content.len(), check));
+        if self.content.len() <= self.config.frame_bytes {
+            let frame_start = self.packed.len();
+            if let Some(encoder) = self.encoders.first_mut() {
+                let check = encoder.encode_any(&self.content, 0, &mut self.packed)?;
+                let frame_bytes = self.packed.len() - frame_start;
+                self.entries
+                    .push(SeekEntry::new(frame_bytes, self.content.len(), check));
+            }
+        } else {
+            self.encode_together()?;
+        }
         self.content.clear();
         self.emit()?;
         self.failed = false;
+        Ok(())
+    }
+
+    /// Compresses the frames that are held, on as many threads as there may be.
+    fn encode_together(&mut self) -> Result<(), SigmaError> {
+        let pieces: Vec<&[u8]> = self.content.chunks(self.config.frame_bytes).collect();
+        let config = &self.config;
+        let make = || FrameEncoder::new(config, None);
+        let work = |encoder: &mut FrameEncoder<'static>, piece: &[u8]| {
+            let mut frame = Vec::new();
+            let check = encoder.encode_any(piece, 0, &mut frame)?;
+            Ok((frame, piece.len(), check))
+        };
+        let frames = parallel::map(pieces, config.threads, &mut self.encoders, make, work)?;
+        for (frame, content_bytes, check) in frames {
+            self.entries
+                .push(SeekEntry::new(frame.len(), content_bytes, check));
+            self.packed.extend_from_slice(&frame);
+        }
         Ok(())
     }
 
@@ -140,10 +168,11 @@ impl<W: Write> Encoder<W> {
 impl<W: Write> Write for Encoder<W> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         self.guard("write content")?;
-        if self.content.len() >= self.frame_bytes {
-            self.end_frame()?;
+        let held_max = self.config.frame_bytes.saturating_mul(self.config.threads);
+        if self.content.len() >= held_max {
+            self.end_frames()?;
         }
-        let room = self.frame_bytes - self.content.len();
+        let room = held_max - self.content.len();
         let (taken, _) = data.split_at_checked(room).unwrap_or((data, &[]));
         self.content.extend_from_slice(taken);
         Ok(taken.len())
@@ -151,7 +180,7 @@ impl<W: Write> Write for Encoder<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.guard("flush content")?;
-        self.end_frame()?;
+        self.end_frames()?;
         self.inner.flush()
     }
 }

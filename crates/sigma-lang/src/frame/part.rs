@@ -1,5 +1,6 @@
 //! One frame of a container, plain or tagged: its shape, without decoding it.
 
+use super::checksum::{append_with_noise_check32, check32, noise_check32};
 use super::cursor::Cursor;
 use super::varint::{LengthGap, write_varint};
 use super::zstd_frame::{FrameHeader, ZSTD_MAGIC, frame_bytes_max, skip_blocks};
@@ -16,8 +17,26 @@ pub(crate) const TAG_STORED: u8 = 1;
 pub(crate) const TAG_PLANES: u8 = 2;
 /// Text as templates and columns.
 pub(crate) const TAG_TEMPLATES: u8 = 3;
+/// The content itself, with a faster check.
+pub(crate) const TAG_NOISE: u8 = 4;
+/// A part of the base, then what came after it.
+pub(crate) const TAG_GROWN: u8 = 5;
 /// The last tag that this version knows.
-const TAG_LAST: u8 = TAG_TEMPLATES;
+const TAG_LAST: u8 = TAG_GROWN;
+
+/// Whether the payload of a frame with this tag is the content.
+pub(crate) fn is_stored(tag: u8) -> bool {
+    tag == TAG_STORED || tag == TAG_NOISE
+}
+
+/// Check of the content of a frame with this tag.
+pub(crate) fn check_for(tag: u8, content: &[u8]) -> u32 {
+    if tag == TAG_NOISE {
+        noise_check32(content)
+    } else {
+        check32(content)
+    }
+}
 
 /// Shape of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +134,7 @@ pub(crate) struct TaggedHead {
 impl TaggedHead {
     /// Varints between the tag and the payload.
     pub(crate) fn lengths(tag: u8) -> usize {
-        if tag == TAG_STORED { 1 } else { 2 }
+        if is_stored(tag) { 1 } else { 2 }
     }
 }
 
@@ -131,7 +150,7 @@ fn read_tagged_head(cursor: &mut Cursor<'_>) -> Result<TaggedHead, SigmaError> {
     check_tag(tag, offset + 4)?;
     let content_bytes = check_content_bytes(cursor.varint("frame content length")?, offset)?;
     let mut payload_bytes = content_bytes;
-    if tag != TAG_STORED {
+    if !is_stored(tag) {
         let stated = cursor.varint("frame payload length")?;
         payload_bytes = match u32::try_from(stated) {
             Ok(bytes) if bytes <= content_bytes => bytes,
@@ -183,13 +202,14 @@ pub(crate) fn stored_frame_bytes(content_bytes: usize) -> usize {
     TAGGED_MAGIC.len() + 1 + (bits as usize).div_ceil(7) + content_bytes + 4
 }
 
-/// Appends a stored frame; `check` is the check of `content`.
-pub(crate) fn write_stored_frame(content: &[u8], check: u32, out: &mut Vec<u8>) {
+/// Appends a frame that holds `content` as it is; gives its check.
+pub(crate) fn write_stored_frame(content: &[u8], out: &mut Vec<u8>) -> u32 {
     out.extend_from_slice(&TAGGED_MAGIC);
-    out.push(TAG_STORED);
+    out.push(TAG_NOISE);
     write_varint(content.len() as u64, out);
-    out.extend_from_slice(content);
+    let check = append_with_noise_check32(content, out);
     out.extend_from_slice(&check.to_le_bytes());
+    check
 }
 
 /// Appends the frame of a transform up to its payload, with room for the payload's length, which is
@@ -222,8 +242,9 @@ mod tests {
         for bytes in [1usize, 127, 128, 16_383, 16_384, 100_000] {
             let content = vec![5; bytes];
             let mut out = Vec::new();
-            write_stored_frame(&content, 0, &mut out);
+            let check = write_stored_frame(&content, &mut out);
             assert_eq!(out.len(), stored_frame_bytes(bytes));
+            assert_eq!(check, noise_check32(&content));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Structure in front of zstd: each transform turns content into streams that suit zstd better, and
 //! back. One file (or folder) per transform, encoding and decoding side by side.
 
+pub(crate) mod grown;
 mod planes;
 mod streams;
 mod templates;

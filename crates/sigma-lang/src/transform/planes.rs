@@ -7,6 +7,7 @@
 
 use super::streams::{Effort, PayloadReader, StreamEncoder};
 use crate::error::SigmaError;
+use crate::simd::{self, Kernel};
 
 /// What is done to an element before it is taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -74,22 +75,60 @@ impl Planes {
             plane.clear();
             plane.reserve(content.len() / count);
         }
-        match self.width {
-            _ if self.step == Step::Pairs => split_pairs(content, planes),
-            2 => split::<u16, 2>(content, self.step, planes),
-            4 => split::<u32, 4>(content, self.step, planes),
-            _ => split::<u64, 8>(content, self.step, planes),
-        }
+        simd::run(Split {
+            shape: self,
+            content,
+            planes,
+        });
         planes
     }
 
     /// Appends the elements of `planes`, all of the same length.
     fn join(self, planes: &[&[u8]], out: &mut Vec<u8>) {
-        match self.width {
-            _ if self.step == Step::Pairs => join_pairs(planes, out),
-            2 => join::<u16, 2>(planes, self.step, out),
-            4 => join::<u32, 4>(planes, self.step, out),
-            _ => join::<u64, 8>(planes, self.step, out),
+        simd::run(Join {
+            shape: self,
+            planes,
+            out,
+        });
+    }
+}
+
+/// Takes elements apart.
+struct Split<'a> {
+    shape: Planes,
+    content: &'a [u8],
+    planes: &'a mut [Vec<u8>],
+}
+
+impl Kernel<()> for Split<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let (content, planes, step) = (self.content, self.planes, self.shape.step);
+        match self.shape.width {
+            _ if step == Step::Pairs => split_pairs(content, planes),
+            2 => split::<u16, 2>(content, step, planes),
+            4 => split::<u32, 4>(content, step, planes),
+            _ => split::<u64, 8>(content, step, planes),
+        }
+    }
+}
+
+/// Puts elements together.
+struct Join<'a, 'p> {
+    shape: Planes,
+    planes: &'a [&'p [u8]],
+    out: &'a mut Vec<u8>,
+}
+
+impl Kernel<()> for Join<'_, '_> {
+    #[inline(always)]
+    fn run(self) {
+        let (planes, step, out) = (self.planes, self.shape.step, self.out);
+        match self.shape.width {
+            _ if step == Step::Pairs => join_pairs(planes, out),
+            2 => join::<u16, 2>(planes, step, out),
+            4 => join::<u32, 4>(planes, step, out),
+            _ => join::<u64, 8>(planes, step, out),
         }
     }
 }
@@ -191,6 +230,7 @@ element!(u16, 2);
 element!(u32, 4);
 element!(u64, 8);
 
+#[inline(always)]
 fn split<E: Element<N>, const N: usize>(content: &[u8], step: Step, planes: &mut [Vec<u8>]) {
     match step {
         Step::Nothing | Step::Pairs => split_with::<E, N>(content, |value, _| value, planes),
@@ -199,6 +239,7 @@ fn split<E: Element<N>, const N: usize>(content: &[u8], step: Step, planes: &mut
     }
 }
 
+#[inline(always)]
 #[expect(
     clippy::indexing_slicing,
     reason = "a block is at most as long as its codes"
@@ -226,6 +267,7 @@ fn split_with<E: Element<N>, const N: usize>(
     }
 }
 
+#[inline(always)]
 fn join<E: Element<N>, const N: usize>(planes: &[&[u8]], step: Step, out: &mut Vec<u8>) {
     match step {
         Step::Nothing | Step::Pairs => join_with::<E, N>(planes, |value, _| value, out),
@@ -238,6 +280,7 @@ fn join<E: Element<N>, const N: usize>(planes: &[&[u8]], step: Step, out: &mut V
     clippy::indexing_slicing,
     reason = "the index of a plane is below N, that of a byte below the block's length"
 )]
+#[inline(always)]
 fn join_with<E: Element<N>, const N: usize>(
     planes: &[&[u8]],
     step: impl Fn(E, E) -> E,
@@ -268,6 +311,7 @@ fn join_with<E: Element<N>, const N: usize>(
     }
 }
 
+#[inline(always)]
 fn split_pairs(content: &[u8], planes: &mut [Vec<u8>]) {
     match planes {
         [low, high] => split_pairs_of([low, high], content),
@@ -281,6 +325,7 @@ fn split_pairs(content: &[u8], planes: &mut [Vec<u8>]) {
     clippy::indexing_slicing,
     reason = "the index of a plane is below N, that of a pair below the block's length"
 )]
+#[inline(always)]
 fn split_pairs_of<const N: usize>(planes: [&mut Vec<u8>; N], content: &[u8]) {
     const BLOCK: usize = 64;
     let (pairs, _) = content.as_chunks::<2>();
@@ -299,6 +344,7 @@ fn split_pairs_of<const N: usize>(planes: [&mut Vec<u8>; N], content: &[u8]) {
     }
 }
 
+#[inline(always)]
 fn join_pairs(planes: &[&[u8]], out: &mut Vec<u8>) {
     match planes {
         [low, high] => join_pairs_of([low, high], out),
@@ -307,6 +353,7 @@ fn join_pairs(planes: &[&[u8]], out: &mut Vec<u8>) {
     }
 }
 
+#[inline(always)]
 fn join_pairs_of<const N: usize>(planes: [&[u8]; N], out: &mut Vec<u8>) {
     const BLOCK: usize = 64;
     let mut planes = planes.map(|plane| plane.as_chunks::<2>().0.chunks(BLOCK));

@@ -55,7 +55,7 @@ pub(crate) struct Compress {
     /// Content bytes per frame, such as 512K or 4M
     #[arg(long, default_value = "4M", value_parser = parse_bytes)]
     pub(crate) frame_bytes: u64,
-    /// Threads; more than one reads the whole input into memory
+    /// Threads; each holds a frame. The bytes do not depend on it
     #[arg(long, short = 'T', default_value_t = 1)]
     pub(crate) threads: usize,
     /// Only frames that stock zstd reads

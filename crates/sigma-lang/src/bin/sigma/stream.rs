@@ -9,9 +9,7 @@ use sigma_lang::{Config, Decoder, Decompressor, Encoder, Level, Limits, Reader};
 
 use crate::args::{Compress, Decompress};
 use crate::error::{CliError, stream_error};
-use crate::files::{
-    Output, is_standard, open, open_file, read, read_dictionaries, read_dictionary,
-};
+use crate::files::{Output, is_standard, open, open_file, read_dictionaries, read_dictionary};
 use crate::report::{Report, Table, Watched, ratio};
 
 pub(crate) fn compress(command: &Compress, report: &Report) -> Result<(), CliError> {
@@ -31,27 +29,15 @@ pub(crate) fn compress(command: &Compress, report: &Report) -> Result<(), CliErr
         None => with_suffix(&command.input),
     };
     let input = &command.input;
-    let (content_bytes, packed_bytes);
-    if command.threads > 1 {
-        let content = read(input)?;
-        let packed = sigma_lang::compress(&content, &config)?;
-        let mut output = Output::create(&output_path, command.force)?;
-        output
-            .write_all(&packed)
-            .map_err(|source| CliError::io("write", &output_path, &source))?;
-        output.finish()?;
-        (content_bytes, packed_bytes) = (content.len() as u64, packed.len() as u64);
-    } else {
-        let (source, length) = open(input)?;
-        let output = Output::create(&output_path, command.force)?;
-        let mut source = watched(source, length, report);
-        let mut encoder = Encoder::new(Counting::new(output), &config)?;
-        copy(&mut source, &mut encoder, input, &output_path)?;
-        let counting = encoder.finish()?;
-        (content_bytes, packed_bytes) = (source.bytes, counting.bytes);
-        source.bar.finish_and_clear();
-        counting.inner.finish()?;
-    }
+    let (source, length) = open(input)?;
+    let output = Output::create(&output_path, command.force)?;
+    let mut source = watched(source, length, report);
+    let mut encoder = Encoder::new(Counting::new(output), &config)?;
+    copy(&mut source, &mut encoder, input, &output_path)?;
+    let counting = encoder.finish()?;
+    let (content_bytes, packed_bytes) = (source.bytes, counting.bytes);
+    source.bar.finish_and_clear();
+    counting.inner.finish()?;
     summary(report, &output_path, content_bytes, packed_bytes);
     Ok(())
 }

@@ -188,8 +188,10 @@ impl<'c> Builder<'c> {
                 .content
                 .get(from..value.start as usize)
                 .unwrap_or_default();
-            match text.strip_prefix(literal) {
-                Some([hole, rest @ ..]) if *hole == self.hole => text = rest,
+            match text.split_at_checked(literal.len()) {
+                Some((own, [hole, rest @ ..])) if *hole == self.hole && equal(own, literal) => {
+                    text = rest;
+                }
                 _ => return false,
             }
             from = value.end as usize;
@@ -219,6 +221,25 @@ impl<'c> Builder<'c> {
             self.holes.push(column);
         }
     }
+}
+
+/// Whether two strings of the same length are equal. Literals are short: a call of the library's comparison
+/// takes longer than two loads.
+#[inline]
+fn equal(a: &[u8], b: &[u8]) -> bool {
+    if let (Some(a_first), Some(b_first)) = (a.first_chunk::<8>(), b.first_chunk::<8>()) {
+        return u64::from_le_bytes(*a_first) == u64::from_le_bytes(*b_first)
+            && if a.len() <= 16 {
+                a.last_chunk::<8>() == b.last_chunk::<8>()
+            } else {
+                a == b
+            };
+    }
+    if let (Some(a_first), Some(b_first)) = (a.first_chunk::<4>(), b.first_chunk::<4>()) {
+        return u32::from_le_bytes(*a_first) == u32::from_le_bytes(*b_first)
+            && a.last_chunk::<4>() == b.last_chunk::<4>();
+    }
+    a.iter().zip(b).all(|(a, b)| a == b)
 }
 
 /// Hash of `content[start..end]` behind what was hashed to `key`. Speed matters here, and little else:
@@ -260,4 +281,24 @@ fn word_at(content: &[u8], position: usize, length: usize) -> u64 {
     // Shifted in two steps: no bytes are a shift by all 64 bits.
     let mask = !(u64::MAX << (4 * length) << (4 * length));
     u64::from_le_bytes(eight) & mask
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equality_is_that_of_slices() {
+        let bytes: Vec<u8> = (0..40).collect();
+        for length in 0..bytes.len() {
+            let own = &bytes[..length];
+            let copy = own.to_vec();
+            assert!(equal(own, &copy));
+            for place in 0..length {
+                let mut other = own.to_vec();
+                other[place] ^= 1;
+                assert!(!equal(own, &other), "{length} bytes, byte {place}");
+            }
+        }
+    }
 }

@@ -6,6 +6,8 @@ use crate::frame::write_varint;
 
 /// Most digits of a number that is kept as one: all fit 63 bits.
 const DIGITS_MAX: usize = 18;
+/// Fewer numbers are not worth a count of their bytes.
+const ENTROPY_VALUES_MIN: usize = 48;
 /// Columns with at least this many bytes of numbers get a stream of their own.
 const ALONE_BYTES_MIN: usize = 512;
 
@@ -104,11 +106,16 @@ fn layout(values: &mut [u64], padded: Option<usize>) -> Numbers {
     let first = values.first().copied().unwrap_or(0);
     let look = values.get(..values.len().min(LOOK)).unwrap_or_default();
     let use_delta = max > min && {
-        let mut plain: Vec<u64> = look.iter().map(|value| value - min).collect();
-        let plain_bits = entropy_bits(&plain);
-        plain.copy_from_slice(look);
-        to_differences(&mut plain);
-        entropy_bits(&plain) < plain_bits
+        let plain: Vec<u64> = look.iter().map(|value| value - min).collect();
+        let mut differences = look.to_vec();
+        to_differences(&mut differences);
+        let bits = if look.len() < ENTROPY_VALUES_MIN {
+            magnitude_bits
+        } else {
+            entropy_bits
+        };
+        let plain_bits = bits(&plain);
+        bits(&differences) < plain_bits
     };
     let base = if use_delta {
         to_differences(values);
@@ -169,6 +176,12 @@ fn planes(values: &[u64]) -> (u8, Vec<u8>) {
         planes.extend(values.iter().map(|value| byte(*value, plane)));
     }
     (code, planes)
+}
+
+/// Digits of all numbers in binary: a rougher measure, for a few numbers.
+fn magnitude_bits(values: &[u64]) -> f64 {
+    let bits = |value: &u64| f64::from(u64::BITS - value.leading_zeros());
+    values.iter().map(bits).sum()
 }
 
 /// About how many bits an entropy coder needs for the byte planes of the numbers, and their tables.

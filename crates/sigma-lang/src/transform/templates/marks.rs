@@ -1,6 +1,8 @@
 //! Bit maps of the content: one bit per byte and kind of byte, to go from mark to mark by whole words
 //! instead of byte by byte.
 
+use crate::simd::{self, Kernel};
+
 /// Bits of the class of a byte, see [`Marks::of`].
 pub(super) type Class = u8;
 
@@ -11,27 +13,40 @@ const WORD: usize = 64;
 #[derive(Debug)]
 pub(super) struct Marks(Vec<u64>);
 
+/// Makes the maps.
+struct Classify<'c, F> {
+    content: &'c [u8],
+    class: F,
+}
+
+impl<const N: usize, F: Fn(u8) -> Class> Kernel<[Marks; N]> for Classify<'_, F> {
+    #[inline(always)]
+    fn run(self) -> [Marks; N] {
+        let Classify { content, class } = self;
+        let words = content.len().div_ceil(WORD);
+        let mut maps: [Vec<u64>; N] = std::array::from_fn(|_| Vec::with_capacity(words));
+        /// Words at a time: their classes stay in the first cache.
+        const BATCH: usize = 32;
+        let mut classes = [[0u8; WORD]; BATCH];
+        for batch in content.chunks(WORD * BATCH) {
+            let used = batch.len().div_ceil(WORD);
+            let (used, _) = classes.split_at_mut_checked(used).unwrap_or_default();
+            if let Some(last) = used.last_mut() {
+                *last = [0; WORD];
+            }
+            for (place, &byte) in used.as_flattened_mut().iter_mut().zip(batch) {
+                *place = class(byte);
+            }
+            simd::push_bits(used, &mut maps);
+        }
+        maps.map(Marks)
+    }
+}
+
 impl Marks {
     /// Maps of `N` kinds: bit *k* of the class that `class` gives a byte is that of map *k*.
     pub(super) fn of<const N: usize>(content: &[u8], class: impl Fn(u8) -> Class) -> [Marks; N] {
-        let words = content.len().div_ceil(WORD);
-        let mut maps: [Vec<u64>; N] = std::array::from_fn(|_| Vec::with_capacity(words));
-        let mut classes = [0u8; WORD];
-        let (blocks, rest) = content.as_chunks::<WORD>();
-        for block in blocks {
-            for (place, &byte) in classes.iter_mut().zip(block) {
-                *place = class(byte);
-            }
-            push_words(&classes, &mut maps);
-        }
-        if !rest.is_empty() {
-            classes = [0; WORD];
-            for (place, &byte) in classes.iter_mut().zip(rest) {
-                *place = class(byte);
-            }
-            push_words(&classes, &mut maps);
-        }
-        maps.map(Marks)
+        simd::run(Classify { content, class })
     }
 
     fn word(&self, index: usize) -> u64 {
@@ -80,22 +95,6 @@ impl Marks {
             word = !self.word(index);
         }
         at + 1 - word.leading_zeros() as usize
-    }
-}
-
-/// Appends the bits of 64 classes to each map.
-fn push_words<const N: usize>(classes: &[u8; WORD], maps: &mut [Vec<u64>; N]) {
-    const LOW_BITS: u64 = 0x0101_0101_0101_0101;
-    // Times this, bit 0 of byte i goes to bit 56 + i.
-    const GATHER: u64 = 0x0102_0408_1020_4080;
-    let (eights, _) = classes.as_chunks::<8>();
-    for (kind, map) in maps.iter_mut().enumerate() {
-        let mut word = 0u64;
-        for eight in eights.iter().rev() {
-            let bits = u64::from_le_bytes(*eight) >> kind & LOW_BITS;
-            word = word << 8 | bits.wrapping_mul(GATHER) >> 56;
-        }
-        map.push(word);
     }
 }
 
