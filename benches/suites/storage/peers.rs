@@ -11,11 +11,28 @@ use crate::stores::{Entry, Promise, Store};
 const TABLE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("t");
 
 pub(crate) fn open(dir: &Path, promise: Promise) -> Result<Vec<Box<dyn Store>>, BenchError> {
-    let mut peers: Vec<Box<dyn Store>> = vec![Box::new(FjallStore::open(dir, promise)?)];
-    peers.push(Box::new(RedbStore::open(dir, promise)?));
+    let mut peers: Vec<Box<dyn Store>> = Vec::new();
+    if wanted("fjall") {
+        peers.push(Box::new(FjallStore::open(dir, promise)?));
+    }
+    if wanted("redb") {
+        peers.push(Box::new(RedbStore::open(dir, promise)?));
+    }
     #[cfg(feature = "peer-lmdb")]
-    peers.push(Box::new(lmdb::LmdbStore::open(dir, promise)?));
+    if wanted("lmdb") {
+        peers.push(Box::new(lmdb::LmdbStore::open(dir, promise)?));
+    }
+    #[cfg(feature = "peer-sled")]
+    if wanted("sled") {
+        peers.push(Box::new(sled::SledStore::open(dir, promise)?));
+    }
     Ok(peers)
+}
+
+/// Whether a peer takes part: all do unless the environment variable `STORAGE_PEERS` names some,
+/// with commas between, because time is short.
+fn wanted(peer: &str) -> bool {
+    std::env::var("STORAGE_PEERS").map_or(true, |named| named.split(',').any(|name| name == peer))
 }
 
 pub(crate) struct FjallStore {
@@ -198,6 +215,66 @@ mod lmdb {
             for key in keys {
                 let found = self.table.get(&transaction, key.as_slice())?;
                 seen(found.map(|value| copied(&mut copy, value)));
+            }
+            Ok(())
+        }
+    }
+}
+
+#[cfg(feature = "peer-sled")]
+mod sled {
+    //! sled, which has no checksum setting and writes behind unless flushed.
+
+    use std::path::Path;
+
+    use neurectomy_bench::BenchError;
+    use sled::{Batch, Db};
+
+    use super::copied;
+    use crate::stores::{Entry, Promise, Store};
+
+    pub(super) struct SledStore {
+        database: Db,
+        promise: Promise,
+    }
+
+    impl SledStore {
+        pub(super) fn open(dir: &Path, promise: Promise) -> Result<Self, BenchError> {
+            let database = sled::open(dir.join("sled"))?;
+            Ok(Self { database, promise })
+        }
+    }
+
+    impl Store for SledStore {
+        fn name(&self) -> &'static str {
+            "sled"
+        }
+
+        fn put(&self, entries: &[Entry]) -> Result<(), BenchError> {
+            if let [(key, value)] = entries {
+                self.database.insert(key, value.as_slice())?;
+            } else {
+                let mut batch = Batch::default();
+                for (key, value) in entries {
+                    batch.insert(key.as_slice(), value.as_slice());
+                }
+                self.database.apply_batch(batch)?;
+            }
+            if self.promise == Promise::Durable {
+                self.database.flush()?;
+            }
+            Ok(())
+        }
+
+        fn get(
+            &self,
+            keys: &[[u8; 16]],
+            seen: &mut dyn FnMut(Option<&[u8]>),
+        ) -> Result<(), BenchError> {
+            let mut copy = Vec::new();
+            for key in keys {
+                let found = self.database.get(key)?;
+                seen(found.map(|value| copied(&mut copy, &value)));
             }
             Ok(())
         }

@@ -6,87 +6,109 @@ use std::path::Path;
 use neurectomy_bench::corpus::SplitMix64;
 use neurectomy_bench::{BenchError, Goal, Row, Suite};
 
-use crate::slices::{Plan, rows, run as run_slices};
+use crate::slices::{Plan, quantiles, rows, run as run_slices};
 use crate::stores::{Entry, Promise, Store, entry, key, open_all};
 
 /// Keys looked up in one call: a read transaction's worth.
 const LOOKUPS: usize = 64;
 
-pub(crate) fn run(suite: &mut Suite) -> Result<(), BenchError> {
-    for (name, bytes, keys, ratio) in [
-        ("100 B", 100, suite.size(300, 1_000_000), 3.0),
-        ("1 KB", 1024, suite.size(300, 200_000), 2.5),
-        ("16 KB", 16 << 10, suite.size(50, 16_000), 1.0),
+pub(crate) fn small(suite: &mut Suite) -> Result<(), BenchError> {
+    let keys = suite.size(300, 1_000_000);
+    let (_dir, stores) = hits(suite, "100 B", 100, keys, 3.0)?;
+    let plan = Lookups {
+        present: false,
+        together: false,
+        threads: 2,
+    };
+    let outcomes = lookups(suite, &stores, keys, plan)?;
+    let measure = "get absent, 2 threads";
+    rows(suite, measure, &outcomes, &["lmdb"], Some(8.0));
+    Ok(())
+}
+
+pub(crate) fn middle(suite: &mut Suite) -> Result<(), BenchError> {
+    let keys = suite.size(300, 200_000);
+    let (_dir, stores) = hits(suite, "1 KB", 1024, keys, 2.5)?;
+    for (name, writes, judged, ratio) in [("B", 5, "lmdb", 2.5), ("A", 50, "fjall", 1.5)] {
+        let outcomes = mix(suite, &stores, keys, writes)?;
+        let measure = format!("YCSB-{name} 1 KB, 2 threads");
+        rows(suite, &measure, &outcomes, &[judged], Some(ratio));
+        quantiles(suite, &measure, &outcomes, judged, None);
+    }
+    Ok(())
+}
+
+pub(crate) fn large(suite: &mut Suite) -> Result<(), BenchError> {
+    let keys = suite.size(50, 16_000);
+    hits(suite, "16 KB", 16 << 10, keys, 1.0).map(|_| ())
+}
+
+pub(crate) fn loads(suite: &mut Suite) -> Result<(), BenchError> {
+    for (name, bytes, keys) in [
+        ("1 KB", 1024, suite.size(300, 200_000)),
+        ("16 KB", 16 << 10, suite.size(50, 16_000)),
     ] {
-        let dir = tempfile::tempdir()?;
-        let stores = open_all(dir.path(), Promise::Written)?;
-        load(suite, name, &stores, keys, bytes)?;
-        let judged = ["lmdb"];
-        let outcomes = lookups(suite, &stores, keys, true)?;
-        let measure = format!("get hit {name}, 2 threads, ours verified");
-        rows(suite, &measure, &outcomes, &judged, Some(ratio));
-        if bytes == 100 {
-            let outcomes = lookups(suite, &stores, keys, false)?;
-            rows(
-                suite,
-                "get absent, 2 threads",
-                &outcomes,
-                &judged,
-                Some(8.0),
-            );
-        }
-        if bytes == 1024 {
-            for (name, writes, judged, ratio) in [("B", 5, "lmdb", 2.5), ("A", 50, "fjall", 1.5)] {
-                let outcomes = mix(suite, &stores, keys, writes)?;
-                let measure = format!("YCSB-{name} 1 KB, 2 threads");
-                rows(suite, &measure, &outcomes, &[judged], Some(ratio));
-            }
-        }
-        drop(stores);
-        if bytes > 100 {
-            buffered_load(suite, name, keys, bytes)?;
+        for promise in [Promise::Written, Promise::Buffered] {
+            load_of(suite, name, keys, bytes, promise)?;
         }
     }
     Ok(())
 }
 
-/// Puts in order of their numbers, one call each for the stores that take it without syncs,
-/// batches of 1000 for those that would take minutes.
-fn load(
+type Stores = Vec<Box<dyn Store>>;
+
+/// Loads all stores and reads them at random: by threads, and ours by one call for many keys.
+fn hits(
     suite: &mut Suite,
     name: &str,
-    stores: &[Box<dyn Store>],
-    keys: usize,
     bytes: usize,
-) -> Result<(), BenchError> {
+    keys: usize,
+    ratio: f64,
+) -> Result<(tempfile::TempDir, Stores), BenchError> {
+    let dir = tempfile::tempdir()?;
+    let stores = open_all(dir.path(), Promise::Written)?;
+    load(&stores, keys, bytes)?;
+    let judged = ["lmdb"];
+    for threads in [1, 2, 8] {
+        let plan = Lookups {
+            present: true,
+            together: false,
+            threads,
+        };
+        let outcomes = lookups(suite, &stores, keys, plan)?;
+        let s = if threads == 1 { "" } else { "s" };
+        let measure = format!("get hit {name}, {threads} thread{s}, ours verified");
+        let goal = (threads == 2).then_some(ratio);
+        rows(suite, &measure, &outcomes, &judged, goal);
+        if threads == 2 {
+            let measure = format!("{measure}, {LOOKUPS} gets");
+            quantiles(suite, &measure, &outcomes, "lmdb", None);
+        }
+    }
+    let plan = Lookups {
+        present: true,
+        together: true,
+        threads: 2,
+    };
+    let outcomes = lookups(suite, &stores, keys, plan)?;
+    let measure = format!("get hit {name}, 2 threads, ours by get_many of {LOOKUPS}");
+    rows(suite, &measure, &outcomes, &judged, Some(ratio));
+    Ok((dir, stores))
+}
+
+/// Puts in order of their numbers, one call each for the stores that take it without syncs,
+/// batches of 1000 for those that would take minutes.
+fn load(stores: &[Box<dyn Store>], keys: usize, bytes: usize) -> Result<(), BenchError> {
     const BLOCK: usize = 1000;
-    let (fast, slow): (Vec<_>, Vec<_>) = stores
-        .iter()
-        .partition(|store| ["sigma-vault", "fjall"].contains(&store.name()));
-    let mut times = vec![0.0; fast.len()];
     for start in (0..keys).step_by(BLOCK) {
         let numbers = start..(start + BLOCK).min(keys);
         let block: Vec<Entry> = numbers.map(|n| entry(n as u64, bytes)).collect();
-        for (store, time) in fast.iter().zip(&mut times) {
-            let clock = std::time::Instant::now();
-            for one in block.chunks(1) {
-                store.put(one)?;
+        for store in stores {
+            let one_by_one = ["sigma-vault", "fjall"].contains(&store.name());
+            for some in block.chunks(if one_by_one { 1 } else { BLOCK }) {
+                store.put(some)?;
             }
-            *time += clock.elapsed().as_secs_f64();
         }
-        for store in &slow {
-            store.put(&block)?;
-        }
-    }
-    if let ([ours, fjall], true) = (&times[..], bytes > 100) {
-        load_row(
-            suite,
-            &format!("load {name}, written"),
-            keys,
-            *ours,
-            *fjall,
-            bytes,
-        );
     }
     Ok(())
 }
@@ -101,47 +123,71 @@ fn load_row(suite: &mut Suite, measure: &str, keys: usize, ours: f64, fjall: f64
     );
 }
 
-/// The load again, with what may be lost with the process.
-fn buffered_load(
+/// A load without syncs, ours and fjall's taking turns, and what it takes on disk.
+fn load_of(
     suite: &mut Suite,
     name: &str,
     keys: usize,
     bytes: usize,
+    promise: Promise,
 ) -> Result<(), BenchError> {
+    const BLOCK: usize = 500;
     let dir = tempfile::tempdir()?;
     let stores: [Box<dyn Store>; 2] = [
-        Box::new(crate::stores::Ours::open(dir.path(), Promise::Buffered)?),
-        Box::new(crate::peers::FjallStore::open(
-            dir.path(),
-            Promise::Buffered,
-        )?),
+        Box::new(crate::stores::Ours::open(dir.path(), promise)?),
+        Box::new(crate::peers::FjallStore::open(dir.path(), promise)?),
     ];
     let mut times = [0.0; 2];
-    for number in 0..keys {
-        let one = [entry(number as u64, bytes)];
+    for start in (0..keys).step_by(BLOCK) {
+        let numbers = start..(start + BLOCK).min(keys);
+        let block: Vec<Entry> = numbers.map(|n| entry(n as u64, bytes)).collect();
         for (store, time) in stores.iter().zip(&mut times) {
             let clock = std::time::Instant::now();
-            store.put(&one)?;
+            for one in block.chunks(1) {
+                store.put(one)?;
+            }
             *time += clock.elapsed().as_secs_f64();
         }
     }
-    let measure = format!("load {name}, buffered");
+    let promised = match promise {
+        Promise::Buffered => "buffered",
+        Promise::Written => "written",
+        Promise::Durable => "durable",
+    };
+    let measure = format!("load {name}, {promised}");
     load_row(suite, &measure, keys, times[0], times[1], bytes);
     drop(stores);
-    disk_share(suite, name, dir.path(), keys * (bytes + 16))
+    if promise == Promise::Buffered {
+        disk_share(suite, name, dir.path(), keys * (bytes + 16))?;
+    }
+    Ok(())
+}
+
+/// How keys are looked up: ones that are there or not, many in one call or one by one.
+#[derive(Clone, Copy)]
+struct Lookups {
+    present: bool,
+    together: bool,
+    threads: usize,
 }
 
 fn lookups(
     suite: &Suite,
     stores: &[Box<dyn Store>],
     keys: usize,
-    present: bool,
+    how: Lookups,
 ) -> Result<Vec<crate::slices::Outcome>, BenchError> {
+    let Lookups {
+        present,
+        together,
+        threads,
+    } = how;
     let base = if present { 0 } else { 1 << 40 };
+    let calls = if keys < 100_000 { 400 } else { 1200 };
     let plan = Plan {
-        threads: 2,
+        threads,
         rounds: suite.size(1, 5),
-        calls: suite.size(2, 1000),
+        calls: suite.size(8, calls) / threads,
         operations: LOOKUPS,
     };
     run_slices(stores, plan, &|store, thread, call| {
@@ -149,9 +195,14 @@ fn lookups(
         let chosen: [[u8; 16]; LOOKUPS] =
             std::array::from_fn(|_| key(base + seeded.below(keys) as u64));
         let mut hits = 0;
-        store.get(&chosen, &mut |found| {
+        let mut seen = |found: Option<&[u8]>| {
             hits += usize::from(std::hint::black_box(found).is_some());
-        })?;
+        };
+        if together {
+            store.get_together(&chosen, &mut seen)?;
+        } else {
+            store.get(&chosen, &mut seen)?;
+        }
         if hits != if present { LOOKUPS } else { 0 } {
             return Err(format!("{}: {hits} of {LOOKUPS} found", store.name()).into());
         }

@@ -1,5 +1,7 @@
 //! Several writes that take effect together.
 
+use std::time::Duration;
+
 use crate::log::Kind;
 
 /// Writes that become visible together and survive a crash all or not at all.
@@ -28,6 +30,7 @@ pub(crate) struct BatchWrite {
     pub(crate) kind: Kind,
     pub(crate) key: Vec<u8>,
     pub(crate) value: Vec<u8>,
+    pub(crate) ttl: Option<Duration>,
 }
 
 impl Batch {
@@ -42,6 +45,19 @@ impl Batch {
             kind: Kind::Put,
             key: key.into(),
             value: value.into(),
+            ttl: None,
+        });
+        self
+    }
+
+    /// As [`put`](Self::put), for a value that [expires](crate::Vault::put_with_ttl) this long
+    /// after the batch is written. A `ttl` that is not allowed makes the whole batch fail then.
+    pub fn put_with_ttl(&mut self, key: &[u8], value: &[u8], ttl: Duration) -> &mut Self {
+        self.writes.push(BatchWrite {
+            kind: Kind::Put,
+            key: key.into(),
+            value: value.into(),
+            ttl: Some(ttl),
         });
         self
     }
@@ -52,6 +68,7 @@ impl Batch {
             kind: Kind::Delete,
             key: key.into(),
             value: Vec::new(),
+            ttl: None,
         });
         self
     }

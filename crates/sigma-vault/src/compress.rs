@@ -4,10 +4,12 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Mutex;
 
+use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_output_size};
 use sigma_lang::{Compressor, Config, Decompressor, Level, Limits};
 
 use crate::error::VaultError;
 use crate::log::record::Form;
+use crate::lz4;
 use crate::options::{Compression, Options};
 use crate::vault::held;
 
@@ -53,7 +55,7 @@ impl Codec {
         }
         let (packed, form) = match &self.config {
             Some(config) => (self.pack_sigma_lang(config, value)?, Form::SigmaLang),
-            None if self.lz4 => (lz4_flex::block::compress(value), Form::Lz4),
+            None if self.lz4 => (pack_lz4(value)?, Form::Lz4),
             None => return Ok(plain),
         };
         // Less than an eighth saved is not worth the work at every read.
@@ -87,8 +89,37 @@ impl Codec {
     }
 }
 
-/// Appends the value that `stored` was packed from to `value`, which is empty; the recorded length
-/// bounds what is allocated (to the next power of two) and must be met exactly.
+/// Values above this are rare, and buffers for them would be kept for nothing.
+const KEPT_OUTPUT_BYTES: usize = 256 << 10;
+
+fn pack_lz4(value: &[u8]) -> Result<Vec<u8>, VaultError> {
+    thread_local! {
+        /// The encoder's table and output, of which only the used part is copied.
+        static ENCODER: RefCell<(CompressTable, Vec<u8>)> = RefCell::default();
+    }
+    let bytes_max = get_maximum_output_size(value.len());
+    ENCODER.with_borrow_mut(|(table, output)| {
+        if output.len() < bytes_max {
+            output.resize(bytes_max, 0);
+        }
+        let packed = compress_into_with_table(value, output, table);
+        let packed = packed.map_err(|source| VaultError::Codec {
+            operation: "compress",
+            bytes: value.len(),
+            source: Box::new(source),
+        })?;
+        let packed = output.get(..packed).unwrap_or_default().to_vec();
+        if value.len() > KEPT_OUTPUT_BYTES {
+            *output = Vec::new();
+            *table = CompressTable::small();
+        }
+        Ok(packed)
+    })
+}
+
+/// Replaces what `value` holds by what `stored` was packed from; the recorded length bounds what is
+/// allocated (to the next power of two) and must be met exactly. Nothing is cleared that is written
+/// anyway, so a buffer that is used again costs no more than the decoding.
 pub(crate) fn unpack_into(
     form: Form,
     stored: &[u8],
@@ -97,33 +128,30 @@ pub(crate) fn unpack_into(
 ) -> Result<(), VaultError> {
     match form {
         Form::Plain => {
+            value.clear();
             value.extend_from_slice(stored);
             Ok(())
         }
-        Form::SigmaLang => unpack_sigma_lang(stored, raw_bytes, value),
+        Form::SigmaLang => {
+            value.clear();
+            unpack_sigma_lang(stored, raw_bytes, value)
+        }
         Form::Lz4 => unpack_lz4(stored, raw_bytes, value),
     }
 }
 
-/// The most that an LZ4 block grows by: a length byte of 255 stands for 255 bytes.
-const LZ4_EXPANSION_MAX: usize = 255;
-
 fn unpack_lz4(stored: &[u8], raw_bytes: u32, value: &mut Vec<u8>) -> Result<(), VaultError> {
-    let wrap = |source| VaultError::Codec {
+    let wrap = |source: &str| VaultError::Codec {
         operation: "decompress",
         bytes: stored.len(),
-        source,
+        source: source.into(),
     };
     let raw = usize::try_from(raw_bytes).unwrap_or(usize::MAX);
-    if raw > stored.len().saturating_mul(LZ4_EXPANSION_MAX) {
-        return Err(wrap("recorded length is more than a block can hold".into()));
+    if !lz4::may_hold(stored.len(), raw) {
+        return Err(wrap("recorded length is more than a block can hold"));
     }
     value.resize(raw, 0);
-    match lz4_flex::block::decompress_into(stored, value) {
-        Ok(count) if count == raw => Ok(()),
-        Ok(_) => Err(wrap("length differs from the recorded one".into())),
-        Err(source) => Err(wrap(Box::new(source))),
-    }
+    lz4::decode(stored, value).ok_or_else(|| wrap("not a block of the recorded length"))
 }
 
 fn unpack_sigma_lang(stored: &[u8], raw_bytes: u32, value: &mut Vec<u8>) -> Result<(), VaultError> {

@@ -17,6 +17,54 @@ pub enum VaultError {
         holder: Option<u32>,
     },
 
+    /// A checkpoint is to be made where something is already.
+    #[error("checkpoint {}: there is something already", path.display())]
+    Exists {
+        /// The directory asked for.
+        path: PathBuf,
+    },
+
+    /// The directory holds a checkpoint that was interrupted; it can be deleted.
+    #[error("open vault {}: a checkpoint that was not finished", dir.display())]
+    Unfinished {
+        /// The directory.
+        dir: PathBuf,
+    },
+
+    /// The vault is encrypted and no key was given (or the crate is built without the feature
+    /// `encryption`).
+    #[error("open vault {}: it is encrypted and needs a key", dir.display())]
+    KeyNeeded {
+        /// The vault's directory.
+        dir: PathBuf,
+    },
+
+    /// A key was given and the vault was created without one.
+    #[error("open vault {}: a key was given and it is not encrypted", dir.display())]
+    NotEncrypted {
+        /// The vault's directory.
+        dir: PathBuf,
+    },
+
+    /// The vault was created with another key or passphrase.
+    #[error("open vault {}: encrypted under another key", dir.display())]
+    WrongKey {
+        /// The vault's directory.
+        dir: PathBuf,
+    },
+
+    /// The key could not be derived from the passphrase.
+    #[error("derive the key from the passphrase: {reason}")]
+    Derive {
+        /// Why, in words.
+        reason: String,
+    },
+
+    /// The [`AsyncVault`](crate::AsyncVault) was closed before it came to this.
+    #[cfg(feature = "async")]
+    #[error("not done: the async vault was closed before")]
+    Closed,
+
     /// The medium failed; the operation had no effect that will be visible later, unless the vault
     /// is also poisoned.
     #[error("{operation} {}", file.display())]

@@ -11,6 +11,8 @@ pub struct Iter<'a> {
     vault: &'a Vault,
     files: Files,
     words: std::vec::IntoIter<Word>,
+    /// What expires later is shown.
+    now_ms: u64,
 }
 
 impl<'a> Iter<'a> {
@@ -22,6 +24,7 @@ impl<'a> Iter<'a> {
             vault,
             files,
             words: words.into_iter(),
+            now_ms: vault.options.now_ms(),
         }
     }
 }
@@ -30,16 +33,25 @@ impl Iterator for Iter<'_> {
     type Item = Result<(Vec<u8>, Vec<u8>), VaultError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let word = self.words.next()?;
-        let item = self.vault.entry_at(&self.files, word);
-        match &item {
-            Ok(_) => self.vault.counters.reads.add(1),
-            Err(_) => self.vault.counters.reads_refused.add(1),
+        for word in self.words.by_ref() {
+            let item = self.vault.entry_at(&self.files, word, self.now_ms);
+            match item {
+                Ok(None) => {}
+                Ok(Some(item)) => {
+                    self.vault.counters.reads.add(1);
+                    return Some(Ok(item));
+                }
+                Err(error) => {
+                    self.vault.counters.reads_refused.add(1);
+                    return Some(Err(error));
+                }
+            }
         }
-        Some(item)
+        None
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        self.words.size_hint()
+        // What has expired is left out.
+        (0, self.words.size_hint().1)
     }
 }

@@ -9,38 +9,64 @@
 //!
 //! | module | concern |
 //! |---|---|
-//! | `vault`, `batch`, `iter`, `read` | the public handle |
+//! | `vault`, `batch`, `iter`, `read`, `read_many` | the public handle |
+//! | `expiry`, `clock` | values that end by themselves |
+//! | `checkpoint` | a consistent copy in another directory |
+//! | `seal` | encryption at rest |
+//! | `cache` | decoded values in memory |
 //! | `log` | records, segments, manifest, group commit, recovery |
 //! | `index` | where the newest record of a key lies |
 //! | `compaction` | space of replaced and removed records |
 //! | `losses`, `verify`, `stats` | what is damaged, what is counted |
 //! | `rsu` | reusable semantic units and their similarity index |
+//! | `asynchronous` | the same operations as futures |
 //! | [`io`] | the only way to a disk, real or simulated |
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `encryption` | `Options::encryption`: values encrypted at rest, under a raw key or a passphrase |
+//! | `async` | `AsyncVault`: futures for any runtime |
+//!
+//! Neither is on by default.
 
 #![deny(unsafe_code)]
 
+#[cfg(feature = "async")]
+mod asynchronous;
 mod batch;
+mod cache;
+mod checkpoint;
+mod clock;
 mod codec;
 mod compaction;
 mod compress;
 mod error;
+mod expiry;
 mod index;
 pub mod io;
 mod iter;
 mod log;
 mod losses;
+mod lz4;
 mod medium;
 mod open;
 mod open_fast;
+mod open_sealed;
 mod options;
 mod read;
+mod read_many;
 mod rsu;
+mod seal;
 mod snapshot;
 mod stats;
 mod vault;
 mod verify;
 
+#[cfg(feature = "async")]
+pub use asynchronous::{AsyncOptions, AsyncVault, Reply};
 pub use batch::Batch;
+pub use checkpoint::CheckpointReport;
+pub use clock::{Clock, ManualClock, SystemClock};
 pub use compaction::{CompactionReport, RepairReport};
 pub use error::VaultError;
 pub use iter::Iter;
@@ -49,7 +75,9 @@ pub use options::{
     BATCH_BYTES_MAX, Compression, Durability, KEY_BYTES_MAX, Options, UncertainReads,
     VALUE_BYTES_MAX,
 };
-pub use rsu::{Rsu, Signature};
+pub use rsu::{HotUnit, Rsu, Signature};
+#[cfg(feature = "encryption")]
+pub use seal::{EncryptionKey, PassphraseCost};
 pub use stats::{RecoveryReport, Stats};
 pub use vault::Vault;
 pub use verify::VerifyReport;

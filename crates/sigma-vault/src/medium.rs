@@ -2,16 +2,19 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::error::VaultError;
 use crate::io::Storage;
+use crate::seal::Sealer;
 
 #[derive(Debug)]
 pub(crate) struct Medium {
     pub(crate) storage: Arc<dyn Storage>,
     dir: PathBuf,
     poison: Mutex<Option<(PathBuf, String)>>,
+    /// Set while an encrypted vault is opened, before a value is read or written.
+    sealer: OnceLock<Sealer>,
 }
 
 impl Medium {
@@ -21,7 +24,17 @@ impl Medium {
             storage,
             dir,
             poison: Mutex::new(None),
+            sealer: OnceLock::new(),
         }
+    }
+
+    /// What encrypts values, where they are encrypted.
+    pub(crate) fn sealer(&self) -> Option<&Sealer> {
+        self.sealer.get()
+    }
+
+    pub(crate) fn set_sealer(&self, sealer: Sealer) {
+        let _ = self.sealer.set(sealer);
     }
 
     pub(crate) fn dir(&self) -> PathBuf {

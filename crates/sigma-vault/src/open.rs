@@ -5,6 +5,8 @@ use std::io;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
 
+use crate::cache::Cache;
+use crate::checkpoint::refuse_unfinished;
 use crate::compress::Codec;
 use crate::error::VaultError;
 use crate::index::{Change, Entry, FileTable, Index, SNAPSHOT_NAME, SegmentFile, Word};
@@ -20,7 +22,8 @@ use crate::losses::{Damage, DamageKind, Losses};
 use crate::medium::Medium;
 use crate::open_fast::Fast;
 use crate::options::Options;
-use crate::rsu::RsuIndex;
+use crate::rsu::{HotCounts, RsuIndex};
+use crate::seal::{EncryptionKey, SealHead};
 use crate::stats::{Counters, RecoveryReport};
 use crate::vault::Vault;
 
@@ -29,7 +32,7 @@ pub(crate) type FileBytes = (Arc<dyn StorageFile>, u64);
 
 const LOCK_NAME: &str = "LOCK";
 
-pub(crate) fn open(storage: Arc<dyn Storage>, options: Options) -> Result<Vault, VaultError> {
+pub(crate) fn open(storage: Arc<dyn Storage>, mut options: Options) -> Result<Vault, VaultError> {
     let medium = Medium::new(storage);
     let lock = match medium.storage.lock(LOCK_NAME) {
         Ok(Locked::Here(lock)) => lock,
@@ -41,8 +44,11 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: Options) -> Result<Vault,
         }
         Err(source) => return Err(medium.failed("lock", LOCK_NAME, 0, source)),
     };
-    let mut opening = Opening::new(&medium, options.segment_bytes_target());
+    let mut opening = Opening::new(&medium, &options);
     let manifest = opening.manifest()?;
+    opening.unseal(&manifest)?;
+    // What it was needed for is derived.
+    options.forget_key();
     let skip = options.checks_at_open() || opening.report.manifest_rebuilt;
     let fast = if skip { None } else { opening.fast(&manifest)? };
     let (log, index, files, report, tail, unsound, losses) = match fast {
@@ -82,7 +88,9 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: Options) -> Result<Vault,
         any_losses: !losses.is_empty(),
         losses: RwLock::new(losses),
         codec,
+        cache: Cache::new(options.cache_bytes()),
         rsu: RwLock::new(rsu),
+        hot: Mutex::new(HotCounts::new(options.hot_units())?),
         counters: Counters::default(),
         snapshot_due: AtomicU64::new(options.snapshot_bytes_min()),
         compaction: Mutex::new(HashSet::new()),
@@ -106,6 +114,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) medium: &'a Medium,
     /// The size at which segments are sealed.
     segment_bytes: u64,
+    pub(crate) key: Option<EncryptionKey>,
     pub(crate) names: Vec<String>,
     files: FileTable,
     replay: Replay,
@@ -117,10 +126,11 @@ pub(crate) struct Opening<'a> {
 }
 
 impl<'a> Opening<'a> {
-    fn new(medium: &'a Medium, segment_bytes: u64) -> Self {
+    fn new(medium: &'a Medium, options: &Options) -> Self {
         Self {
             medium,
-            segment_bytes,
+            segment_bytes: options.segment_bytes_target(),
+            key: options.key().cloned(),
             names: Vec::new(),
             files: FileTable::default(),
             replay: Replay::default(),
@@ -148,6 +158,7 @@ impl<'a> Opening<'a> {
             .storage
             .list()
             .map_err(|source| medium.failed("list", "", 0, source))?;
+        refuse_unfinished(medium, &self.names)?;
         match read_manifest(medium, &self.names)? {
             ManifestRead::Read(manifest) if !self.outdated(&manifest)? => {
                 self.remove_strays(&manifest)?;
@@ -206,6 +217,7 @@ impl<'a> Opening<'a> {
             removed.map_err(|source| medium.failed("remove", SNAPSHOT_NAME, 0, source))?;
         }
         let mut vault_id = None;
+        let mut seal = SealHead::default();
         let mut marks = Vec::new();
         let mut used = false;
         for segment in self.on_disk() {
@@ -214,6 +226,8 @@ impl<'a> Opening<'a> {
             };
             let head = read_segment_head(medium, segment, &*file)?;
             vault_id = vault_id.or(head.map(|head| head.vault_id));
+            let sealed = head.map(|head| head.seal).filter(SealHead::is_some);
+            seal = sealed.unwrap_or(seal);
             used |= bytes > SEGMENT_HEADER_BYTES;
             marks.push(Mark {
                 segment,
@@ -262,6 +276,7 @@ impl<'a> Opening<'a> {
         Ok(Manifest {
             vault_id,
             next_segment,
+            seal,
             marks,
         })
     }
@@ -270,12 +285,14 @@ impl<'a> Opening<'a> {
     fn create(&mut self, unused: &[Mark]) -> Result<Manifest, VaultError> {
         let segment = next_number(unused);
         let vault_id = self.medium.storage.random_u64();
+        let seal = self.seal_new(vault_id)?;
         create_segment(
             self.medium,
             SegmentHead {
                 vault_id,
                 segment,
                 base_sequence: 0,
+                seal,
             },
         )?;
         let mark = Mark {
@@ -286,6 +303,7 @@ impl<'a> Opening<'a> {
         let manifest = Manifest {
             vault_id,
             next_segment: segment + 1,
+            seal,
             marks: vec![mark],
         };
         manifest.commit(self.medium)?;
@@ -456,6 +474,7 @@ impl<'a> Opening<'a> {
             vault_id: manifest.vault_id,
             segment,
             base_sequence: floor,
+            seal: manifest.seal,
         };
         let file = create_segment(self.medium, head)?;
         let bytes = SEGMENT_HEADER_BYTES;
@@ -501,7 +520,7 @@ impl<'a> Opening<'a> {
         let oldest = recovered.records.iter().map(|found| found.header.sequence);
         let removals = recovered.records.iter();
         let removals = removals.filter(|found| found.header.kind == Kind::Delete);
-        let ledger = Ledger {
+        let mut ledger = Ledger {
             // What was lost may have been older than what is left.
             base_sequence: match oldest.min() {
                 _ if !recovered.lost.is_empty() => 0,
@@ -509,7 +528,11 @@ impl<'a> Opening<'a> {
                 None => recovered.sequence_floor,
             },
             tombstone_bytes: removals.map(|found| found.header.record_bytes()).sum(),
+            expires_first_s: 0,
         };
+        for found in &recovered.records {
+            ledger.note_expiry(found.header.expires_s);
+        }
         self.ledgers.insert(segment, ledger);
         for found in recovered.records {
             if found.intact {
@@ -551,7 +574,7 @@ impl Replay {
         };
         let newest = (found.header.kind, entry);
         self.newest
-            .entry((found.header.space, found.key))
+            .entry((found.header.space, found.key.to_vec()))
             .and_modify(|known| {
                 if known.1.sequence < entry.sequence {
                     *known = newest;

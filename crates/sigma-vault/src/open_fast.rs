@@ -5,10 +5,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::thread::Builder;
 
 use crate::error::VaultError;
 use crate::index::read_snapshot;
-use crate::index::{Change, Entry, FileTable, Index, SegmentFile, Slot, Snapshot, Word};
+use crate::index::{Change, Counted, Entry, FileTable, Index, Parsed, SegmentFile, Slot, Word};
 use crate::io::{StorageFile, read_exact_at};
 use crate::log::record::{Header, Place, RECORD_HEADER_BYTES};
 use crate::log::{
@@ -39,27 +40,55 @@ struct Segment {
 impl Opening<'_> {
     /// `None` where the segments have to be read.
     pub(crate) fn fast(&mut self, manifest: &Manifest) -> Result<Option<Fast>, VaultError> {
-        let Some(snapshot) = read_snapshot(self.medium, &self.names) else {
+        let Some(bytes) = read_snapshot(self.medium, &self.names) else {
+            return Ok(None);
+        };
+        let Some(snapshot) = bytes.parse(self.medium) else {
             return Ok(None);
         };
         let Some(slots) = fitting_slots(&snapshot, manifest) else {
             return Ok(None);
         };
+        // The shards are decoded while the segments are read. No thread: then behind that.
+        let opened = std::thread::scope(|scope| {
+            let decode = || snapshot.counted();
+            let decoding = snapshot
+                .is_large()
+                .then(|| Builder::new().spawn_scoped(scope, decode));
+            let segments = self.behind(&snapshot, manifest)?;
+            let counted = match decoding {
+                Some(Ok(thread)) => thread.join().ok().flatten(),
+                _ => decode(),
+            };
+            Ok(segments.zip(counted))
+        });
+        let Some((segments, counted)) = opened? else {
+            return Ok(None);
+        };
+        self.assemble(manifest, snapshot, counted, &slots, segments)
+    }
+
+    /// Every segment, with what lies behind the snapshot; `None` where all is not well.
+    fn behind(
+        &self,
+        snapshot: &Parsed<'_>,
+        manifest: &Manifest,
+    ) -> Result<Option<Vec<Segment>>, VaultError> {
         let mut segments = Vec::with_capacity(manifest.marks.len());
         for (position, mark) in manifest.marks.iter().enumerate() {
             let is_active = position + 1 == manifest.marks.len();
-            let Some(segment) = self.segment(&snapshot, *mark, is_active)? else {
+            let Some(segment) = self.segment(snapshot, *mark, is_active)? else {
                 return Ok(None);
             };
             segments.push(segment);
         }
-        self.assemble(manifest, snapshot, &slots, segments)
+        Ok(Some(segments))
     }
 
     /// Opens a segment and reads what lies behind the snapshot; `None` where all is not well.
     fn segment(
         &self,
-        snapshot: &Snapshot,
+        snapshot: &Parsed<'_>,
         mark: Mark,
         is_active: bool,
     ) -> Result<Option<Segment>, VaultError> {
@@ -109,7 +138,8 @@ impl Opening<'_> {
     fn assemble(
         &self,
         manifest: &Manifest,
-        snapshot: Snapshot,
+        snapshot: Parsed<'_>,
+        counted: Counted,
         slots: &HashMap<u64, Slot>,
         segments: Vec<Segment>,
     ) -> Result<Option<Fast>, VaultError> {
@@ -130,6 +160,8 @@ impl Opening<'_> {
                 floor = floor.max(behind.sequence_floor);
                 if mark.segment == snapshot.mark.segment {
                     ledger.tombstone_bytes += tombstone_bytes(&behind.records);
+                    let expiring = behind.records.iter().map(|found| found.header.expires_s);
+                    expiring.for_each(|expires_s| ledger.note_expiry(expires_s));
                 } else {
                     ledger = ledger_of(&behind, floor);
                 }
@@ -167,9 +199,9 @@ impl Opening<'_> {
         }
         later.into_iter().for_each(|file| files.insert(file));
         let files_now = Arc::new(files.clone());
-        let (vault_id, shards, keyed) = (snapshot.vault_id, snapshot.shards, snapshot.keyed);
+        let (vault_id, keyed) = (snapshot.vault_id, snapshot.keyed);
         let length = |word| record_length(&files, vault_id, word);
-        let index = Index::from_snapshot(vault_id, &files_now, shards, keyed, length);
+        let index = Index::from_snapshot(vault_id, &files_now, counted, keyed, length);
         let Some(index) = index else { return Ok(None) };
         // Nothing was changed up to here.
         if bytes > end.bytes || end.bytes > was.bytes {
@@ -190,7 +222,7 @@ impl Opening<'_> {
 
 /// The snapshot's slots by segment, if it tells of the segments of this manifest: it names no
 /// other, and those it does not name were begun after it.
-fn fitting_slots(snapshot: &Snapshot, manifest: &Manifest) -> Option<HashMap<u64, Slot>> {
+fn fitting_slots(snapshot: &Parsed<'_>, manifest: &Manifest) -> Option<HashMap<u64, Slot>> {
     if snapshot.vault_id != manifest.vault_id {
         return None;
     }
@@ -219,10 +251,15 @@ fn tombstone_bytes(records: &[Found]) -> u64 {
 
 fn ledger_of(recovered: &Recovered, floor: u64) -> Ledger {
     let oldest = recovered.records.iter().map(|found| found.header.sequence);
-    Ledger {
+    let mut ledger = Ledger {
         base_sequence: oldest.min().map_or(floor, |first| first.saturating_sub(1)),
         tombstone_bytes: tombstone_bytes(&recovered.records),
+        expires_first_s: 0,
+    };
+    for found in &recovered.records {
+        ledger.note_expiry(found.header.expires_s);
     }
+    ledger
 }
 
 /// The length of a record by its header.
@@ -241,26 +278,37 @@ fn record_length(files: &FileTable, vault_id: u64, word: Word) -> Option<u64> {
 impl Vault {
     /// Tells the index of records in the order of the log, whether it knows of them or not.
     pub(crate) fn replay(&self, tail: Vec<(u64, Vec<Found>)>) {
-        for (segment, found) in tail
-            .into_iter()
-            .flat_map(|(segment, records)| records.into_iter().map(move |found| (segment, found)))
-        {
-            let header = found.header;
-            let new = (header.kind == Kind::Put).then_some(Entry {
-                segment,
-                offset: found.offset,
-                bytes: header.record_bytes(),
-                sequence: header.sequence,
-                intact: true,
-            });
-            if header.space == Space::Plain {
-                let hash = self.index.hash(&found.key);
-                let old = self.resolve(hash, &found.key);
-                self.index.publish_plain(hash, old, new);
-            } else {
-                let (space, key) = (header.space, found.key.into());
-                self.index.publish(vec![Change::Keyed { space, key, new }]);
+        /// Lines of the index that are fetched together.
+        const BLOCK: usize = 32;
+        for (segment, records) in tail {
+            for block in records.chunks(BLOCK) {
+                let mut hashes = [0; BLOCK];
+                for (hash, found) in hashes.iter_mut().zip(block) {
+                    *hash = self.index.hash(&found.key);
+                }
+                self.index.warm(&hashes);
+                for (hash, found) in hashes.iter().zip(block) {
+                    self.replay_one(segment, *hash, found);
+                }
             }
+        }
+    }
+
+    fn replay_one(&self, segment: u64, hash: u64, found: &Found) {
+        let header = found.header;
+        let new = (header.kind == Kind::Put).then_some(Entry {
+            segment,
+            offset: found.offset,
+            bytes: header.record_bytes(),
+            sequence: header.sequence,
+            intact: true,
+        });
+        if header.space == Space::Plain {
+            let old = self.resolve(hash, &found.key);
+            self.index.publish_plain(hash, old, new);
+        } else {
+            let (space, key) = (header.space, found.key.clone().into());
+            self.index.publish(vec![Change::Keyed { space, key, new }]);
         }
     }
 }

@@ -1,7 +1,11 @@
 //! Settings of a vault, validated once when it is opened.
 
+use std::sync::Arc;
+
+use crate::clock::{Clock, SystemClock};
 use crate::compaction::Policy;
 use crate::error::VaultError;
+use crate::seal::EncryptionKey;
 
 /// The longest key, in bytes (its length is stored in 16 bits).
 pub const KEY_BYTES_MAX: usize = u16::MAX as usize;
@@ -80,6 +84,10 @@ pub struct Options {
     write_buffer_bytes: usize,
     index_snapshot_bytes_min: u64,
     check_at_open: bool,
+    hot_units_max: usize,
+    clock: Arc<dyn Clock>,
+    key: Option<EncryptionKey>,
+    read_cache_bytes: usize,
 }
 
 impl Default for Options {
@@ -110,6 +118,10 @@ impl Options {
             write_buffer_bytes: 256 << 10,
             index_snapshot_bytes_min: 16 << 20,
             check_at_open: false,
+            hot_units_max: 1024,
+            clock: Arc::new(SystemClock),
+            key: None,
+            read_cache_bytes: 0,
         }
     }
 
@@ -177,9 +189,10 @@ impl Options {
         self
     }
 
-    /// How many bytes are written, at least, between two snapshots of the index, which opening
-    /// reads instead of the segments; also at least twice the index's own size. Default 16 MiB;
-    /// any value. The writer that reaches it writes the snapshot (12 to 18 bytes per key).
+    /// How many bytes of small records are written, at least, between two snapshots of the index,
+    /// which opening reads instead of the segments; also at least twice the index's own size. A
+    /// record counts as 112 bytes and an eighth of its length, in proportion to the time that it
+    /// takes at opening. Default 16 MiB; any value. The writer that reaches it writes the snapshot (12 to 18 bytes per key).
     #[must_use]
     pub fn index_snapshot_bytes_min(mut self, bytes: u64) -> Self {
         self.index_snapshot_bytes_min = bytes;
@@ -195,9 +208,93 @@ impl Options {
         self
     }
 
+    /// How many RSUs have their reads counted for [`hot`](crate::Vault::hot). Default 1,024; 1 to
+    /// 65,536. Each takes about 100 bytes of memory and its identifier; a unit that makes up more
+    /// than one in so many of all reads is always among them.
+    #[must_use]
+    pub fn hot_units_max(mut self, units: usize) -> Self {
+        self.hot_units_max = units;
+        self
+    }
+
+    /// How many bytes of decoded values are kept in memory for [`get`](crate::Vault::get), each
+    /// with 160 bytes for itself; a value above a 64th of this is not kept. Default 0, none; any
+    /// value. Worth it for values that are compressed or encrypted: others are as fast to read
+    /// from where they are. What is read once does not push out what is read often (S3-FIFO).
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use sigma_vault::{Durability, Options, Vault, io::MemoryStorage};
+    /// let options = Options::new().read_cache_bytes(64 << 20);
+    /// let vault = Vault::open_with(Arc::new(MemoryStorage::new()), options)?;
+    /// vault.put(b"key", &[7; 5000], Durability::Buffered)?;
+    /// vault.get(b"key")?;
+    /// vault.get(b"key")?;
+    /// assert_eq!(vault.stats().cache_hits, 1);
+    /// # Ok::<(), sigma_vault::VaultError>(())
+    /// ```
+    #[must_use]
+    pub fn read_cache_bytes(mut self, bytes: usize) -> Self {
+        self.read_cache_bytes = bytes;
+        self
+    }
+
+    /// The time of day by which values [expire](crate::Vault::put_with_ttl). Default: that of the
+    /// operating system.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Encrypts values at rest under this key (feature `encryption`). Default: they are not. A vault
+    /// is created with or without, and must be opened as it was created. Keys of values, lengths,
+    /// times and the number of values are not hidden.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use sigma_vault::{Durability, EncryptionKey, Options, Vault, VaultError, io::MemoryStorage};
+    ///
+    /// let storage = MemoryStorage::new();
+    /// let open = |options| Vault::open_with(Arc::new(storage.clone()), options);
+    /// let options = Options::new().encryption(EncryptionKey::raw([7; 32]));
+    /// open(options.clone())?.put(b"plan", b"secret", Durability::Synced)?;
+    /// assert!(matches!(open(Options::new()), Err(VaultError::KeyNeeded { .. })));
+    /// let other = Options::new().encryption(EncryptionKey::raw([8; 32]));
+    /// assert!(matches!(open(other), Err(VaultError::WrongKey { .. })));
+    /// assert_eq!(open(options)?.get(b"plan")?.as_deref(), Some(&b"secret"[..]));
+    /// # Ok::<(), VaultError>(())
+    /// ```
+    #[cfg(feature = "encryption")]
+    #[must_use]
+    pub fn encryption(mut self, key: EncryptionKey) -> Self {
+        self.key = Some(key);
+        self
+    }
+
     /// See [`segment_bytes`](Self::segment_bytes).
     pub fn segment_bytes_target(&self) -> u64 {
         self.segment_bytes
+    }
+
+    pub(crate) fn key(&self) -> Option<&EncryptionKey> {
+        self.key.as_ref()
+    }
+
+    pub(crate) fn forget_key(&mut self) {
+        self.key = None;
+    }
+
+    pub(crate) fn cache_bytes(&self) -> usize {
+        self.read_cache_bytes
+    }
+
+    pub(crate) fn hot_units(&self) -> usize {
+        self.hot_units_max
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.clock.unix_time_ms()
     }
 
     pub(crate) fn checks_at_open(&self) -> bool {
@@ -265,6 +362,16 @@ impl Options {
                 allowed: "at most 67108864 bytes are allowed",
             });
         }
+        if let Some(key) = &self.key {
+            key.validate()?;
+        }
+        if !(1..=1 << 16).contains(&self.hot_units_max) {
+            return Err(VaultError::InvalidArgument {
+                name: "hot_units_max",
+                value: self.hot_units_max.to_string(),
+                allowed: "1 to 65536 units are allowed",
+            });
+        }
         if self.compaction_bytes_per_s_max == Some(0) {
             return Err(VaultError::InvalidArgument {
                 name: "compaction_bytes_per_s_max",
@@ -306,6 +413,8 @@ mod tests {
             Options::new().compaction_slack_percent(1001),
             Options::new().compaction_bytes_per_s_max(0),
             Options::new().write_buffer_bytes((64 << 20) + 1),
+            Options::new().hot_units_max(0),
+            Options::new().hot_units_max((1 << 16) + 1),
         ] {
             assert!(options.validate().is_err());
         }

@@ -6,11 +6,27 @@
 
 use crate::compress::unpack_into;
 use crate::error::VaultError;
+use crate::expiry::is_over;
 use crate::index::{Candidate, Candidates, Entry, Files, SegmentFile, Word};
 use crate::io::read_exact_at;
-use crate::log::record::{self, Header, Parts, Place, RECORD_HEADER_BYTES, key_hash, low_half};
+use crate::log::record::{
+    self, FLAG_SEALED, Header, Parts, Place, RECORD_HEADER_BYTES, key_hash, low_half,
+};
 use crate::log::{Space, segment_name};
 use crate::vault::{Vault, shared};
+
+/// Of a longer record, the rest is fetched while this is worked on.
+const TOUCHED_BYTES_MAX: usize = 1536;
+const LINE_BYTES: usize = 64;
+
+/// Fetches the beginning of a record into the cache, all lines at once: one after another, as they
+/// are worked on, they would take several times as long.
+pub(crate) fn touch(bytes: &[u8]) {
+    let bytes = bytes.get(..TOUCHED_BYTES_MAX).unwrap_or(bytes);
+    let first = |line: &[u8]| line.first().copied().unwrap_or(0);
+    let lines = bytes.chunks(LINE_BYTES).map(first);
+    std::hint::black_box(lines.fold(0, |all, byte| all ^ byte));
+}
 
 /// Whose record a candidate is.
 enum Owner {
@@ -19,10 +35,20 @@ enum Owner {
     Unknown(VaultError),
 }
 
+/// A key and its value.
+type KeyValue = (Vec<u8>, Vec<u8>);
+
+/// What a record is to the key that was asked for.
+enum Look {
+    Value,
+    Expired,
+    Another,
+}
+
 impl Vault {
-    /// The newest record of a plain key, whose value is not read; an error where damage makes
-    /// that unknowable.
-    pub(crate) fn find(&self, key: &[u8]) -> Result<Option<Entry>, VaultError> {
+    /// The newest record of a plain key and its expiry, over or not; its value is not read. An
+    /// error where damage makes that unknowable.
+    pub(crate) fn find(&self, key: &[u8]) -> Result<Option<(Entry, u32)>, VaultError> {
         let mut failure = None;
         let hash = self.index.hash(key);
         let candidates = self.index.candidates(hash);
@@ -38,7 +64,7 @@ impl Vault {
                         intact: !self.unsound.contains(&(candidate.segment, offset)),
                     };
                     self.admit(Space::Plain, key, Some(&entry))?;
-                    return Ok(Some(entry));
+                    return Ok(Some((entry, header.expires_s)));
                 }
                 Owner::Another => {}
                 Owner::Unknown(error) => failure = Some(error),
@@ -47,28 +73,84 @@ impl Vault {
         self.absent_unless(failure, key).map(|()| None)
     }
 
-    /// Appends the value of a plain key to `value`; false where there is none.
+    /// Replaces what `value` holds by the value of a plain key; false, and anything in `value`, where
+    /// there is none.
     pub(crate) fn get_plain(&self, key: &[u8], value: &mut Vec<u8>) -> Result<bool, VaultError> {
-        let mut failure = None;
         let hash = self.index.hash(key);
-        let candidates = self.index.candidates(hash);
-        for (candidate, file) in candidates.iter().flat_map(Candidates::iter) {
-            match self.value_if_of(candidate.word, file, hash, key, value) {
-                Ok(true) => {
-                    self.index.counts(hash).hits.add(1);
-                    return Ok(true);
-                }
-                Ok(false) => {}
-                Err(error) => failure = Some(error),
+        let found = match self.get_in_view(hash, key, value) {
+            Some(found) => found,
+            None => {
+                let candidates = self.index.candidates(hash);
+                let all = candidates.iter().flat_map(Candidates::iter);
+                let all = all.map(|(candidate, file)| (candidate.word, file));
+                self.value_among(all, hash, key, value)
             }
+        };
+        match found {
+            Ok(Look::Value) => {
+                self.index.counts().hits.add(1);
+                return Ok(true);
+            }
+            Ok(Look::Expired) => {}
+            Ok(Look::Another) => self.absent_unless(None, key)?,
+            Err(error) => self.absent_unless(Some(error), key)?,
         }
-        self.absent_unless(failure, key)?;
-        self.index.counts(hash).misses.add(1);
+        self.index.counts().misses.add(1);
         Ok(false)
     }
 
+    /// As [`get_plain`](Self::get_plain), while the files are kept open by nothing but this
+    /// thread's view; `None` where that might take long, and writers would wait for it.
+    fn get_in_view(
+        &self,
+        hash: u64,
+        key: &[u8],
+        value: &mut Vec<u8>,
+    ) -> Option<Result<Look, VaultError>> {
+        if self.cache.is_on() || self.medium.sealer().is_some() {
+            return None;
+        }
+        let seen = self.index.seen();
+        let words = seen.words(hash);
+        let is_quick = |word: Word| {
+            let mapped = |file: &SegmentFile| file.map.is_some();
+            word.bytes().is_some() && seen.file(word).is_none_or(mapped)
+        };
+        if !words.iter().all(is_quick) {
+            return None;
+        }
+        let all = words
+            .iter()
+            .filter_map(|word| Some((word, seen.file(word)?)));
+        Some(self.value_among(all, hash, key, value))
+    }
+
+    /// What the one record of `all` that is of `key` says; [`Look::Another`] where there is none. An
+    /// error only where there is no such record and one could not be read.
+    fn value_among<'f>(
+        &self,
+        all: impl Iterator<Item = (Word, &'f SegmentFile)>,
+        hash: u64,
+        key: &[u8],
+        value: &mut Vec<u8>,
+    ) -> Result<Look, VaultError> {
+        let mut failure = None;
+        for (word, file) in all {
+            match self.value_if_of(word, file, hash, key, value) {
+                Ok(Look::Another) => {}
+                Ok(look) => return Ok(look),
+                Err(error) => failure = Some(error),
+            }
+        }
+        failure.map_or(Ok(Look::Another), Err)
+    }
+
     /// An error where a candidate could not be read or a loss may have been this key's.
-    fn absent_unless(&self, failure: Option<VaultError>, key: &[u8]) -> Result<(), VaultError> {
+    pub(crate) fn absent_unless(
+        &self,
+        failure: Option<VaultError>,
+        key: &[u8],
+    ) -> Result<(), VaultError> {
         if let Some(error) = failure {
             self.counters.reads_refused.add(1);
             return Err(error);
@@ -127,7 +209,22 @@ impl Vault {
         damaged("key checksum does not match")
     }
 
-    /// Appends the value of the record to `value`, if it is one of `key`.
+    /// Whether the newest record of `key` is a value that counts, where there is one. A damaged
+    /// one counts.
+    pub(crate) fn resolve_live(&self, hash: u64, key: &[u8]) -> Option<bool> {
+        let mut unknown = None;
+        let candidates = self.index.candidates(hash);
+        for (candidate, file) in candidates.iter().flat_map(Candidates::iter) {
+            match self.owner(candidate.word, file, hash, key) {
+                Owner::Asked(header) => return Some(!self.has_expired(header.expires_s)),
+                Owner::Another => {}
+                Owner::Unknown(_) => unknown = Some(true),
+            }
+        }
+        unknown
+    }
+
+    /// Puts the value of the record into `value`, if it is one of `key`.
     fn value_if_of(
         &self,
         word: Word,
@@ -135,27 +232,48 @@ impl Vault {
         hash: u64,
         key: &[u8],
         value: &mut Vec<u8>,
-    ) -> Result<bool, VaultError> {
+    ) -> Result<Look, VaultError> {
         let place = self.place(file.segment, word.offset());
+        let at = (file.segment, word.offset());
+        // What is in doubt is read, so that it is judged.
+        let cached = self.cache.is_on() && !self.any_losses;
+        if cached
+            && let Some(cached) = self.cache.get(at)
+            && *cached.key == *key
+        {
+            if self.has_expired(cached.expires_s) {
+                return Ok(Look::Expired);
+            }
+            value.clear();
+            value.extend_from_slice(&cached.value);
+            return Ok(Look::Value);
+        }
         self.with_record(file, place, word, |bytes| {
             let asked = Some((key, low_half(hash)));
             let parts = record::open_record(bytes, place, asked)
                 .map_err(|reason| self.corrupt(place, reason))?;
             if parts.key != key || parts.header.space != Space::Plain {
-                return Ok(false);
+                return Ok(Look::Another);
             }
             self.admit_newest(Space::Plain, key, Some(parts.header.sequence))?;
-            Self::unpack(&parts, value)?;
-            Ok(true)
+            if self.has_expired(parts.header.expires_s) {
+                return Ok(Look::Expired);
+            }
+            self.unpack(&parts, place, value)?;
+            if cached {
+                self.cache.offer(at, key, value, parts.header.expires_s);
+            }
+            Ok(Look::Value)
         })
     }
 
-    /// Key and value of a plain record.
+    /// Key and value of a plain record, if that has not expired at this time.
     pub(crate) fn entry_at(
         &self,
         files: &Files,
         word: Word,
-    ) -> Result<(Vec<u8>, Vec<u8>), VaultError> {
+        now_ms: u64,
+    ) -> Result<Option<KeyValue>, VaultError> {
         let Some(file) = files.at(word.slot()) else {
             return Err(self.corrupt(self.place(0, word.offset()), "segment is missing"));
         };
@@ -163,20 +281,23 @@ impl Vault {
         self.with_record(file, place, word, |bytes| {
             let parts = self.open_record(bytes, place)?;
             self.admit_newest(Space::Plain, parts.key, Some(parts.header.sequence))?;
+            if is_over(parts.header.expires_s, now_ms) {
+                return Ok(None);
+            }
             let mut value = Vec::new();
-            Self::unpack(&parts, &mut value)?;
-            Ok((parts.key.to_vec(), value))
+            self.unpack(&parts, place, &mut value)?;
+            Ok(Some((parts.key.to_vec(), value)))
         })
     }
 
-    /// Reads, verifies and unpacks the record of `key` at `entry`.
+    /// Reads, verifies and unpacks the record of `key` at `entry`; the value and its expiry.
     pub(crate) fn read(
         &self,
         files: &Files,
         entry: &Entry,
         space: Space,
         key: &[u8],
-    ) -> Result<Vec<u8>, VaultError> {
+    ) -> Result<(Vec<u8>, u32), VaultError> {
         let result = match files.get(entry.segment) {
             Some(file) => self.read_from(file, entry, space, key),
             None => {
@@ -197,7 +318,7 @@ impl Vault {
         entry: &Entry,
         space: Space,
         key: &[u8],
-    ) -> Result<Vec<u8>, VaultError> {
+    ) -> Result<(Vec<u8>, u32), VaultError> {
         let place = self.place(entry.segment, entry.offset);
         let mut value = Vec::new();
         self.with_bytes(file, place, entry.bytes, |bytes| {
@@ -205,9 +326,10 @@ impl Vault {
             if parts.key != key || parts.header.space != space {
                 return Err(self.corrupt(place, "record holds another key"));
             }
-            Self::unpack(&parts, &mut value)
-        })??;
-        Ok(value)
+            self.unpack(&parts, place, &mut value)?;
+            Ok(parts.header.expires_s)
+        })?
+        .map(|expires_s| (value, expires_s))
     }
 
     /// Refuses an entry that damage concerns.
@@ -229,7 +351,7 @@ impl Vault {
 
     /// Refuses a read whose newest known record has this sequence number, where a newer one may
     /// have been lost.
-    fn admit_newest(
+    pub(crate) fn admit_newest(
         &self,
         space: Space,
         key: &[u8],
@@ -247,7 +369,7 @@ impl Vault {
         verdict
     }
 
-    fn place(&self, segment: u64, offset: u64) -> Place {
+    pub(crate) fn place(&self, segment: u64, offset: u64) -> Place {
         Place {
             vault_id: self.vault_id,
             segment,
@@ -297,6 +419,7 @@ impl Vault {
             .as_ref()
             .and_then(|map| map.bytes(place.offset, count))
         {
+            touch(bytes);
             return Ok(look(bytes));
         }
         let mut bytes = vec![0; usize::try_from(count).unwrap_or(usize::MAX)];
@@ -314,13 +437,31 @@ impl Vault {
         record::open_record(bytes, place, None).map_err(|reason| self.corrupt(place, reason))
     }
 
-    fn unpack(parts: &Parts<'_>, value: &mut Vec<u8>) -> Result<(), VaultError> {
-        let raw_bytes = parts.header.raw_bytes;
-        match parts.header.form() {
-            Some(form) => unpack_into(form, parts.stored, raw_bytes, value),
-            // The header was decoded, so its flags are known.
-            None => Ok(()),
+    /// Replaces what `value` holds by the value of a record, decrypted and decoded.
+    fn unpack(
+        &self,
+        parts: &Parts<'_>,
+        place: Place,
+        value: &mut Vec<u8>,
+    ) -> Result<(), VaultError> {
+        match self.medium.sealer() {
+            Some(sealer) => {
+                let opened = sealer.open_value(&parts.header, parts.key, place, parts.stored);
+                let opened = opened.ok_or_else(|| {
+                    self.corrupt(place, "value is not one that this key encrypted")
+                })?;
+                decode(&parts.header, &opened, value)
+            }
+            None if parts.header.flags & FLAG_SEALED != 0 => {
+                Err(self.corrupt(place, "value is encrypted"))
+            }
+            None => Self::unpack_plain(parts, value),
         }
+    }
+
+    /// As `unpack`, of a record that is not encrypted.
+    pub(crate) fn unpack_plain(parts: &Parts<'_>, value: &mut Vec<u8>) -> Result<(), VaultError> {
+        decode(&parts.header, parts.stored, value)
     }
 
     fn corrupt(&self, place: Place, reason: &'static str) -> VaultError {
@@ -329,6 +470,18 @@ impl Vault {
             file,
             offset: place.offset,
             reason,
+        }
+    }
+}
+
+/// Replaces what `value` holds by what was stored, decoded.
+fn decode(header: &Header, stored: &[u8], value: &mut Vec<u8>) -> Result<(), VaultError> {
+    match header.form() {
+        Some(form) => unpack_into(form, stored, header.raw_bytes, value),
+        // The header was decoded, so its flags are known.
+        None => {
+            value.clear();
+            Ok(())
         }
     }
 }

@@ -11,7 +11,7 @@ impl Vault {
     /// Writes a snapshot of the index if enough was written since the last one and no compaction
     /// is under way. Called without any lock held.
     pub(crate) fn snapshot_if_due(&self) {
-        if self.counters.written_bytes.get() < self.snapshot_due.load(Ordering::Relaxed) {
+        if self.replay_weight() < self.snapshot_due.load(Ordering::Relaxed) {
             return;
         }
         // While records are moved, copies of shards taken one by one would not fit together.
@@ -25,6 +25,14 @@ impl Vault {
         }
     }
 
+    /// What was written so far, in the bytes of small records that opening reads in the same time:
+    /// a record costs more than the bytes of its value.
+    fn replay_weight(&self) -> u64 {
+        const RECORD_WEIGHT: u64 = 112;
+        let bytes = self.counters.written_bytes.get() / 8;
+        bytes + self.counters.records_written.get() * RECORD_WEIGHT
+    }
+
     /// Writes a snapshot of the index. The caller keeps compaction from running; reads and writes
     /// go on.
     ///
@@ -36,7 +44,7 @@ impl Vault {
             .options
             .snapshot_bytes_min()
             .max(index_bytes.saturating_mul(2));
-        let due = self.counters.written_bytes.get().saturating_add(wait);
+        let due = self.replay_weight().saturating_add(wait);
         self.snapshot_due.store(due, Ordering::Relaxed);
         // What is known to be lost is not in a snapshot: opening has to find it again.
         if self.any_losses || !self.unsound.is_empty() {

@@ -88,6 +88,14 @@ pub struct Stats {
     pub index_snapshots: u64,
     /// Bytes of those.
     pub index_snapshot_bytes: u64,
+    /// Reads answered from the [cache](crate::Options::read_cache_bytes).
+    pub cache_hits: u64,
+    /// Reads that asked it in vain.
+    pub cache_misses: u64,
+    /// Values in it.
+    pub cache_entries: u64,
+    /// Bytes that they take, what each needs beside itself included.
+    pub cache_bytes: u64,
     /// What opening found.
     pub recovery: RecoveryReport,
 }

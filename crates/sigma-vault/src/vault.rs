@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use std::time::Instant;
 
 use crate::batch::Batch;
+use crate::cache::Cache;
 use crate::compaction::Pinned;
 use crate::compress::Codec;
 use crate::error::VaultError;
-use crate::index::{Change, Entry, Files, Index, SLOTS_MAX, SegmentFile};
+use crate::index::{Candidate, Change, Entry, Files, Index, SLOTS_MAX, SegmentFile};
 use crate::io::{FileStorage, Storage, StorageLock};
 use crate::iter::Iter;
 use crate::log::record::{Checks, UNIT_BYTES};
@@ -21,7 +22,7 @@ use crate::log::{
 use crate::losses::Losses;
 use crate::medium::Medium;
 use crate::options::{Durability, KEY_BYTES_MAX, Options, VALUE_BYTES_MAX};
-use crate::rsu::RsuIndex;
+use crate::rsu::{HotCounts, RsuIndex};
 use crate::stats::{Counters, RecoveryReport, Stats};
 
 /// An embedded, log-structured store of compressed, checksummed values.
@@ -57,7 +58,9 @@ pub struct Vault {
     pub(crate) any_losses: bool,
     pub(crate) losses: RwLock<Losses>,
     pub(crate) codec: Codec,
+    pub(crate) cache: Cache,
     pub(crate) rsu: RwLock<RsuIndex>,
+    pub(crate) hot: Mutex<HotCounts>,
     pub(crate) counters: Counters,
     pub(crate) recovery: RecoveryReport,
     /// At this many written bytes the next snapshot of the index is due.
@@ -91,7 +94,9 @@ impl Vault {
     /// # Errors
     /// [`VaultError::InUse`] when another handle holds the directory;
     /// [`VaultError::InvalidArgument`] for an option out of range;
-    /// [`VaultError::UnsupportedVersion`] for files of a later version; [`VaultError::Io`] when the
+    /// [`VaultError::UnsupportedVersion`] for files of a later version;
+    /// [`VaultError::KeyNeeded`], [`VaultError::NotEncrypted`] or [`VaultError::WrongKey`] where the
+    /// key does not fit; [`VaultError::Unfinished`] for half a checkpoint; [`VaultError::Io`] when the
     /// medium fails; [`VaultError::Corrupt`] only when the manifest and every segment head are
     /// damaged at once.
     pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self, VaultError> {
@@ -159,8 +164,11 @@ impl Vault {
     /// # Errors
     /// As for [`get`](Self::get).
     pub fn get_into(&self, key: &[u8], value: &mut Vec<u8>) -> Result<bool, VaultError> {
-        value.clear();
-        self.get_plain(key, value)
+        let found = self.get_plain(key, value);
+        if !matches!(found, Ok(true)) {
+            value.clear();
+        }
+        found
     }
 
     /// True when there is a value under `key`. Does not read the value.
@@ -168,7 +176,8 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Corrupt`] or [`VaultError::Uncertain`] when damage leaves it open.
     pub fn contains(&self, key: &[u8]) -> Result<bool, VaultError> {
-        Ok(self.find(key)?.is_some())
+        let found = self.find(key)?;
+        Ok(found.is_some_and(|(_, expires_s)| !self.has_expired(expires_s)))
     }
 
     /// Removes `key`; returns whether it was there. Also ends the damaged state of a key.
@@ -180,10 +189,11 @@ impl Vault {
         let (existed, sequence) = {
             let mut log = held(&self.log);
             self.medium.check_writable()?;
-            let existed = self.resolve(self.index.hash(key), key).is_some();
-            if !existed && shared(&self.losses).is_empty() {
+            let newest = self.resolve_live(self.index.hash(key), key);
+            if newest.is_none() && shared(&self.losses).is_empty() {
                 (false, log.last_sequence)
             } else {
+                let existed = newest.unwrap_or(false);
                 (existed, self.append_locked(&mut log, &[write], durability)?)
             }
         };
@@ -198,7 +208,11 @@ impl Vault {
     pub fn write(&self, batch: Batch, durability: Durability) -> Result<(), VaultError> {
         let mut writes = Vec::with_capacity(batch.writes.len());
         for write in &batch.writes {
-            writes.push(self.encode(write.kind, Space::Plain, &write.key, &write.value)?);
+            let mut pending = self.encode(write.kind, Space::Plain, &write.key, &write.value)?;
+            if let Some(ttl) = write.ttl {
+                pending.expires_s = self.expires_in(ttl)?;
+            }
+            writes.push(pending);
         }
         let sequence = self.append(&writes, durability)?;
         self.make_durable(sequence, durability)
@@ -242,6 +256,7 @@ impl Vault {
             (marks.len() as u64, sealed + log.end)
         };
         let (hits, misses) = self.index.reads();
+        let (cache_entries, cache_bytes) = self.cache.size();
         Stats {
             keys: self.index.plain_keys() as u64,
             rsus: self.index.keyed(|table, _| table.keys(Space::Rsu)) as u64,
@@ -262,6 +277,10 @@ impl Vault {
             index_snapshots: self.counters.index_snapshots.get(),
             index_snapshot_bytes: self.counters.index_snapshot_bytes.get(),
             stall_us_max: self.counters.stall_us_max.get(),
+            cache_hits: self.cache.hits.get(),
+            cache_misses: self.cache.misses.get(),
+            cache_entries,
+            cache_bytes,
             recovery: self.recovery.clone(),
         }
     }
@@ -306,7 +325,12 @@ impl Vault {
             return Err(too_long);
         }
         let raw_bytes = u32::try_from(value.len()).map_err(|_| too_long)?;
-        let (stored, form) = self.codec.pack(value)?;
+        let (mut stored, form) = self.codec.pack(value)?;
+        if kind == Kind::Put
+            && let Some(sealer) = self.medium.sealer()
+        {
+            stored = sealer.wrap(&stored).into();
+        }
         let checks = Checks::new(self.vault_id, space, key, &stored);
         Ok(Pending {
             kind,
@@ -314,6 +338,7 @@ impl Vault {
             key,
             stored,
             raw_bytes,
+            expires_s: 0,
             form,
             checks,
         })
@@ -333,7 +358,7 @@ impl Vault {
         Ok(sequence)
     }
 
-    fn append_locked(
+    pub(crate) fn append_locked(
         &self,
         log: &mut Log,
         writes: &[Pending<'_>],
@@ -390,6 +415,7 @@ impl Vault {
             let hash = write.checks.key_hash_whole;
             let new = (write.kind == Kind::Put).then(|| entry_of(place));
             let old = self.resolve(hash, write.key);
+            self.forget(old);
             self.index.publish_plain(hash, old, new);
             return;
         }
@@ -402,6 +428,7 @@ impl Vault {
             changes.push(if write.space == Space::Plain {
                 let hash = write.checks.key_hash_whole;
                 let old = self.resolve(hash, write.key);
+                self.forget(old);
                 Change::Plain { hash, old, new }
             } else {
                 let (space, key) = (write.space, write.key.into());
@@ -409,6 +436,15 @@ impl Vault {
             });
         }
         self.index.publish(changes);
+    }
+
+    /// A record that is replaced need not be in the cache any more.
+    fn forget(&self, old: Option<(Candidate, u64)>) {
+        if let Some((old, _)) = old
+            && self.cache.is_on()
+        {
+            self.cache.forget((old.segment, old.word.offset()));
+        }
     }
 
     pub(crate) fn make_durable(

@@ -136,6 +136,38 @@ fn an_rsu_that_lost_its_kv_state_goes_as_a_whole() {
     assert!(vault.find_similar_tokens(&tokens, 0.9).unwrap().is_empty());
 }
 
+/// The record of the KV state is lost with its name: the unit's body alone would be refused for ever.
+#[test]
+fn an_rsu_whose_kv_state_lost_its_name_goes_as_a_whole() {
+    let disk = SimulatedStorage::new(1);
+    let vault = open(&disk);
+    let tokens: Vec<u32> = (0..200).collect();
+    let rsu = Rsu::new(tokens.clone()).kv(b"the kv state of this unit".to_vec());
+    vault.put_rsu(b"unit", &rsu, SYNCED).unwrap();
+    vault.put_rsu(b"other", &rsu, SYNCED).unwrap();
+    vault.put(b"key", b"value", SYNCED).unwrap();
+    vault.close().unwrap();
+    disk.damage("0000000000000001.seg", |bytes| {
+        let at = bytes
+            .windows(12)
+            .position(|window| window == b"the kv state");
+        // The sequence number in the header before key and value.
+        bytes[at.unwrap() - 4 - 56 + 8] ^= 4;
+    });
+    let vault = open(&disk);
+    assert!(vault.get_rsu(b"unit").is_err());
+    let report = vault.repair().unwrap();
+    assert_eq!(report.units_without_kv, [b"unit"]);
+    assert!(report.lost.iter().all(|damage| damage.key.is_none()));
+    disk.power_cut();
+    drop(vault);
+    let vault = open(&disk);
+    assert!(vault.get_rsu(b"unit").unwrap().is_none());
+    assert_eq!(vault.find_similar_tokens(&tokens, 0.9).unwrap().len(), 1);
+    assert_eq!(vault.get_rsu(b"other").unwrap().unwrap().kv, rsu.kv);
+    assert_eq!(vault.repair().unwrap().units_without_kv.len(), 0);
+}
+
 #[test]
 fn a_power_cut_at_every_call_of_a_repair_loses_nothing_sound() {
     let (disk, expected) = sample();

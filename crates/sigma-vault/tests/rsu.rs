@@ -172,3 +172,85 @@ fn thresholds_outside_the_range_are_refused_by_name() {
     }
     vault.find_similar_tokens(&[1, 2, 3], 0.6).unwrap();
 }
+
+#[test]
+fn the_units_read_most_come_first_and_removed_ones_not_at_all() {
+    let storage = Arc::new(MemoryStorage::new());
+    let options = Options::new().hot_units_max(8);
+    let vault = Vault::open_with(storage.clone(), options).unwrap();
+    let id = |number: u32| number.to_le_bytes();
+    for number in 0..30 {
+        let rsu = Rsu::new(tokens(number * 1000));
+        vault
+            .put_rsu(&id(number), &rsu, Durability::Buffered)
+            .unwrap();
+    }
+    assert!(vault.hot(5).is_empty());
+    assert!(vault.get_rsu(b"absent").unwrap().is_none());
+    for (number, reads) in [(3, 40), (7, 90), (11, 20)] {
+        for _ in 0..reads {
+            vault.get_rsu(&id(number)).unwrap().unwrap();
+        }
+    }
+    let found = |vault: &Vault, k| -> Vec<_> {
+        let hot = vault.hot(k);
+        assert!(hot.iter().all(|unit| unit.reads_error_max == 0));
+        hot.into_iter().map(|unit| (unit.id, unit.reads)).collect()
+    };
+    let expected = [(7, 90), (3, 40), (11, 20)].map(|(n, reads)| (id(n).to_vec(), reads));
+    assert_eq!(found(&vault, 10), expected);
+    assert_eq!(found(&vault, 1), expected[..1]);
+    assert!(vault.hot(0).is_empty());
+    vault.delete_rsu(&id(7), Durability::Buffered).unwrap();
+    assert_eq!(found(&vault, 2), expected[1..]);
+    // More units than counters: the busiest stays, and the error is said.
+    for number in 12..30 {
+        vault.get_rsu(&id(number)).unwrap();
+    }
+    let hot = vault.hot(10);
+    assert!(hot.len() <= 8 && hot[0].id == id(3) && hot[0].reads >= 40);
+    assert!(hot[0].reads - hot[0].reads_error_max <= 40);
+    vault.close().unwrap();
+    let vault = Vault::open_with(storage, Options::new()).unwrap();
+    assert!(vault.hot(5).is_empty());
+}
+
+/// Estimates and the search are held to plain counting over a few hundred units.
+#[test]
+fn distinct_and_similar_agree_with_counting() {
+    let vault = Vault::open_with(Arc::new(MemoryStorage::new()), Options::new()).unwrap();
+    let contents = |number: u32| tokens((number % 120) * 137);
+    for number in 0..240_u32 {
+        let rsu = Rsu::new(contents(number));
+        vault
+            .put_rsu(&number.to_le_bytes(), &rsu, Durability::Buffered)
+            .unwrap();
+    }
+    let distinct = vault.distinct();
+    assert!((distinct - 120.0).abs() < 4.0, "{distinct}");
+    // Of two runs of 400 ids, by how far apart they begin: both have 397 runs of four.
+    let exact = |one: u32, other: u32| {
+        let apart = (one % 120).abs_diff(other % 120) * 137;
+        let both = 397_u32.saturating_sub(apart);
+        f64::from(both) / f64::from(2 * 397 - both)
+    };
+    let (mut wanted, mut found) = (0, 0);
+    for number in 0..120 {
+        let asked = contents(number);
+        let similar = vault.find_similar_tokens(&asked, 0.5).unwrap();
+        assert!(similar.windows(2).all(|pair| pair[0].1 >= pair[1].1));
+        for other in 0..240_u32 {
+            let exact = exact(number, other);
+            let hit = similar.iter().any(|(id, _)| *id == other.to_le_bytes());
+            if exact > 0.7 {
+                wanted += 1;
+                found += u32::from(hit);
+            }
+            assert!(!hit || exact > 0.3, "{number} and {other}: {exact}");
+        }
+    }
+    assert!(
+        wanted >= 240 && found * 100 >= wanted * 95,
+        "{found} of {wanted}"
+    );
+}

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::kinds::KINDS;
+#[cfg(feature = "encryption")]
+use crate::support;
 use crate::support::forgetful::{no_directory_syncs, no_file_syncs};
 use crate::support::judge::{Wrap, honest};
 use crate::support::restarts;
@@ -18,6 +20,7 @@ pub(crate) const HELP: &str = "campaign [options]: exits with 1 when anything wa
   --threads N        default 1
   --restarts N       real processes killed (default 200)
   --dir PATH         where their vault lies (default: the folder for temporary files)
+  --values KIND      plain (default) or encrypted (feature encryption), of the simulated kinds
   --planted BUG      file-syncs or directory-syncs: they are answered and not done; the campaign
                      must find that
 
@@ -81,6 +84,12 @@ impl Options {
             "--threads" => self.threads = number()?.clamp(1, 256),
             "--restarts" => self.restarts = number()?,
             "--dir" => self.dir = value.into(),
+            "--values" => match value {
+                "plain" => {}
+                #[cfg(feature = "encryption")]
+                "encrypted" => support::ENCRYPTED.store(true, std::sync::atomic::Ordering::Relaxed),
+                _ => return Err(format!("--values: {value} is none, or not built in")),
+            },
             "--planted" => {
                 self.disk = match value {
                     "file-syncs" => no_file_syncs,

@@ -17,6 +17,7 @@ pub(crate) struct Kept {
     pub(crate) offset: u64,
     pub(crate) bytes: u64,
     pub(crate) key_hash: u32,
+    pub(crate) expires_s: u32,
     pub(crate) kind: Kind,
     pub(crate) space: Space,
     pub(crate) key: Box<[u8]>,
@@ -71,6 +72,7 @@ impl Vault {
                     offset,
                     bytes: header.record_bytes(),
                     key_hash: header.key_hash,
+                    expires_s: header.expires_s,
                     kind: header.kind,
                     space: header.space,
                     key: key.into(),
@@ -129,7 +131,7 @@ impl Vault {
     }
 
     /// Shows every item of a segment to `visit` until that says `Damaged`.
-    fn walk(
+    pub(super) fn walk(
         &self,
         files: &Files,
         mark: Mark,

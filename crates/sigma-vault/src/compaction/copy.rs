@@ -11,8 +11,8 @@ use crate::io::{StorageFile, read_exact_at, write_all_at};
 use crate::log::record::{
     Checks, Draft, Form, Links, Place, UNIT_BYTES, append_record, open_record,
 };
-use crate::log::{Mark, SEGMENT_HEADER_BYTES, SegmentHead, create_segment, segment_name};
-use crate::vault::Vault;
+use crate::log::{Kind, Mark, SEGMENT_HEADER_BYTES, SegmentHead, create_segment, segment_name};
+use crate::vault::{Vault, held};
 
 /// How much is gathered before it is written.
 const WRITE_BYTES: usize = 1 << 20;
@@ -61,6 +61,7 @@ impl Vault {
             vault_id: self.vault_id,
             segment: number,
             base_sequence,
+            seal: held(&self.log).manifest.seal,
         };
         let file = create_segment(&self.medium, head)?;
         let result = self.fill(files, &file, number, kept, bytes_per_s);
@@ -167,14 +168,29 @@ impl Vault {
             segment,
             offset,
         };
-        let parts = open_record(record, place(source.segment, source.offset), None);
+        let from = place(source.segment, source.offset);
+        let parts = open_record(record, from, None);
+        let sealer = self.medium.sealer().filter(|_| source.kind == Kind::Put);
+        let wrapped = match (sealer, &parts) {
+            (Some(sealer), Ok(parts)) => sealer
+                .open_value(&parts.header, parts.key, from, parts.stored)
+                .map(|value| sealer.wrap(&value))
+                .ok_or(CopyError::Damaged {
+                    segment: source.segment,
+                })?,
+            _ => Vec::new(),
+        };
         let (stored, raw_bytes, flags) = match (&parts, source.kind) {
             (Ok(parts), _) if parts.key == &*source.key => (
-                parts.stored,
+                if sealer.is_some() {
+                    &wrapped[..]
+                } else {
+                    parts.stored
+                },
                 parts.header.raw_bytes,
                 parts.header.form().map_or(0, Form::flags),
             ),
-            (_, crate::log::Kind::Delete) => (&[][..], 0, 0),
+            (_, Kind::Delete) => (&[][..], 0, 0),
             _ => {
                 return Err(CopyError::Damaged {
                     segment: source.segment,
@@ -187,6 +203,7 @@ impl Vault {
             key: &source.key,
             stored,
             raw_bytes,
+            expires_s: source.expires_s,
             flags,
             checks: Checks::new(self.vault_id, source.space, &source.key, stored),
         };
@@ -196,7 +213,11 @@ impl Vault {
             prev_units: mark.last_units,
             unsynced_units: 0,
         };
-        let header = append_record(buffer, &draft, links, place(mark.segment, mark.bytes));
+        let (start, to) = (buffer.len(), place(mark.segment, mark.bytes));
+        let mut header = append_record(buffer, &draft, links, to);
+        if let (Some(sealer), Some(record)) = (sealer, buffer.get_mut(start..)) {
+            header = sealer.seal_record(record, header, to);
+        }
         let bytes = header.record_bytes();
         mark.bytes += bytes;
         mark.last_sequence = source.sequence;

@@ -2,7 +2,8 @@
 //!
 //! `plan` picks segments from their sizes alone; `collect` walks them and decides record by record
 //! what must be kept; `copy` writes that into one new segment; `run` brings the new segment into
-//! force in place of the old ones with one manifest, and then removes those. `repair` does the same
+//! force in place of the old ones with one manifest, and then removes those. `expired` goes first:
+//! it writes removals for values whose time is over, which makes them garbage. `repair` does the same
 //! to damaged segments, on request, giving up what is lost.
 //!
 //! Copies keep their sequence numbers, so every judgement about what is newest, and about what an
@@ -11,6 +12,7 @@
 
 mod collect;
 mod copy;
+mod expired;
 mod plan;
 mod rate;
 mod repair;

@@ -12,7 +12,7 @@ use crate::log::{
     segment_name,
 };
 use crate::losses::{Damage, DamageKind};
-use crate::options::Durability;
+use crate::rsu::wants_kv;
 use crate::vault::{Vault, exclusive, held, shared};
 
 /// What [`Vault::repair`] gave up and kept.
@@ -23,6 +23,8 @@ pub struct RepairReport {
     pub lost: Vec<Damage>,
     /// Live keys that were found by hash only, in places that cannot be read any more.
     pub lost_keys_unnamed: u64,
+    /// RSUs removed as a whole because their KV state was lost.
+    pub units_without_kv: Vec<Vec<u8>>,
     /// Records of the damaged segments that are kept.
     pub records_kept: u64,
     /// Segments rewritten or, where nothing of them was left, dropped.
@@ -91,6 +93,7 @@ impl Vault {
             }
         }
         exclusive(&self.losses).clear();
+        self.give_up_halves(&mut report)?;
         let mut similar = exclusive(&self.rsu);
         for id in units {
             let found = self.index.keyed(|table, _| table.get(Space::Rsu, &id));
@@ -153,7 +156,7 @@ impl Vault {
                         .index
                         .points_at(header.space, &key, mark.segment, offset);
                     if !intact {
-                        let lost = damage(DamageKind::Value, start, bytes, Some(key.clone()));
+                        let lost = damage(DamageKind::Value, start, bytes, Some(key.to_vec()));
                         patient.lost.push(lost);
                     }
                     // A removal has no value to lose.
@@ -164,6 +167,7 @@ impl Vault {
                             offset,
                             bytes,
                             key_hash: header.key_hash,
+                            expires_s: header.expires_s,
                             kind: header.kind,
                             space: header.space,
                             key: key.into(),
@@ -217,14 +221,29 @@ impl Vault {
     /// Removes the key of a damaged record, if that is its newest. An RSU goes as a whole: without
     /// its KV state it would not be the one that was stored.
     fn give_up(&self, segment: u64, offset: u64, key: &[u8]) -> Result<(), VaultError> {
-        let newest = |space| self.index.points_at(space, key, segment, offset);
-        let remove = |space| self.encode(Kind::Delete, space, key, &[]);
-        if newest(Space::Plain) {
-            self.append(&[remove(Space::Plain)?], Durability::Buffered)?;
+        for space in [Space::Plain, Space::Rsu, Space::RsuKv] {
+            self.remove_at(space, key, segment, offset)?;
         }
-        if newest(Space::Rsu) || newest(Space::RsuKv) {
-            let writes = [remove(Space::Rsu)?, remove(Space::RsuKv)?];
-            self.append(&writes, Durability::Buffered)?;
+        Ok(())
+    }
+
+    /// Removes units whose KV state was lost without a trace of its name.
+    fn give_up_halves(&self, report: &mut RepairReport) -> Result<(), VaultError> {
+        let (units, files) = self
+            .index
+            .keyed(|table, files| (table.entries(Space::Rsu), Arc::clone(files)));
+        for (id, entry) in units {
+            let kv = self.index.keyed(|table, _| table.get(Space::RsuKv, &id));
+            if kv.is_some() {
+                continue;
+            }
+            let (body, _) = self.read(&files, &entry, Space::Rsu, &id)?;
+            if wants_kv(&body) && self.remove_at(Space::Rsu, &id, entry.segment, entry.offset)? {
+                report.units_without_kv.push(id.into_vec());
+            }
+        }
+        if !report.units_without_kv.is_empty() {
+            self.sync_log()?;
         }
         Ok(())
     }

@@ -32,6 +32,8 @@ pub struct CompactionReport {
     pub reclaimed_bytes: u64,
     /// Removals dropped because they no longer hide anything.
     pub tombstones_dropped: u64,
+    /// Expired values that were removed.
+    pub values_expired: u64,
     /// Segments left alone because they hold damage that must stay reported.
     pub segments_damaged: u64,
 }
@@ -46,7 +48,7 @@ enum Step {
 }
 
 impl Vault {
-    /// Gives back the space of replaced and removed records, until garbage is below
+    /// Gives back the space of replaced, removed and expired records, until garbage is below
     /// [`Options::compaction_slack_percent`](crate::Options::compaction_slack_percent) of the live
     /// bytes. Reads and writes go on meanwhile; a second call waits for the first.
     ///
@@ -77,7 +79,15 @@ impl Vault {
     /// the failing step; [`VaultError::Poisoned`] after an earlier sync failed.
     pub fn compact(&self) -> Result<CompactionReport, VaultError> {
         let mut pinned = held(&self.compaction);
-        let mut report = CompactionReport::default();
+        self.medium.check_writable()?;
+        let mut report = CompactionReport {
+            values_expired: match self.remove_expired() {
+                // What is garbage already may make the room; the rest is for the next time.
+                Err(VaultError::OutOfSpace { .. }) => 0,
+                other => other?,
+            },
+            ..CompactionReport::default()
+        };
         loop {
             self.medium.check_writable()?;
             match self.step(&mut pinned, &mut report)? {
@@ -298,10 +308,14 @@ impl Vault {
                 }
             }
             let removals = kept.iter().filter(|record| record.kind == Kind::Delete);
-            let ledger = Ledger {
+            let mut ledger = Ledger {
                 base_sequence: copied.base_sequence,
                 tombstone_bytes: removals.map(|record| record.bytes).sum(),
+                expires_first_s: 0,
             };
+            for record in kept {
+                ledger.note_expiry(record.expires_s);
+            }
             log.set_ledger(segment, ledger);
         }
         for mark in sources {

@@ -6,16 +6,22 @@
 //! hold the shards to it.
 //!
 //! Everything here changes under the log's lock only, so whoever holds that sees it standing still.
+//! Readers of plain keys share no lock with each other or with writers that only add or replace:
+//! each thread reads through a `View` that few others use, whose lock is taken for writing only
+//! when a shard is replaced by a larger one or a segment comes or goes.
 
 mod files;
 mod places;
 mod shard;
 mod snapshot;
+mod sync;
 mod table;
 mod word;
 
 pub(crate) use files::{FileTable, Files, SegmentFile};
 pub(crate) use places::{Candidate, Candidates, Change, Index};
-pub(crate) use snapshot::{SNAPSHOT_NAME, Slot, Snapshot, read_snapshot, write_snapshot};
+pub(crate) use snapshot::{
+    Counted, Parsed, SNAPSHOT_NAME, Slot, Snapshot, read_snapshot, write_snapshot,
+};
 pub(crate) use table::Entry;
 pub(crate) use word::{SLOTS_MAX, Word};

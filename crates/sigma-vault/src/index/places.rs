@@ -1,11 +1,14 @@
 //! The index of all key spaces, sharded by hash.
 
+use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockWriteGuard};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
 use super::files::{Files, SegmentFile};
-use super::shard::Shard;
-use super::snapshot::Keyed;
+use super::shard::{Shard, Words};
+use super::snapshot::{Counted, Keyed};
 use super::table::{Entry, Table};
 use super::word::Word;
 use crate::log::Space;
@@ -13,22 +16,49 @@ use crate::log::record::key_hash_whole;
 use crate::stats::Counter;
 use crate::vault::{exclusive, held, shared};
 
-/// A power of two, at most 256; far more than threads, so that they seldom meet.
+/// A power of two, at most 256: growing one stops its readers for the time of a small copy.
 const SHARDS: usize = 128;
+/// A power of two; where there are no more threads than these, no two share one.
+const VIEWS: usize = 16;
 
-/// A shard with the files that its words point into. Those are behind an `Arc` of this shard's
-/// own, so that readers of different shards do not share a reference count.
-#[derive(Debug, Default)]
-struct Part {
-    shard: Shard,
+/// What readers see: the shards, and the files that their words point into. The files are behind
+/// an `Arc` of this view's own, so that its readers share no reference count with others.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    shards: Box<[Arc<Shard>]>,
     files: Arc<Files>,
 }
 
-/// A part with counts of the reads that went to it, apart from those of other parts.
-#[derive(Debug, Default)]
+impl Seen {
+    /// The words of all records that a plain key with this hash may have.
+    pub(crate) fn words(&self, hash: u64) -> Words {
+        let (part, hash) = split(hash);
+        self.shards[part].words(hash)
+    }
+
+    /// Fetches what [`words`](Self::words) will read; the result means nothing.
+    pub(crate) fn warm(&self, hash: u64) -> u32 {
+        let (part, hash) = split(hash);
+        self.shards[part].warm(hash)
+    }
+
+    /// The file that a word points into. It is there for every word of the same view, for as long
+    /// as the view is held.
+    pub(crate) fn file(&self, word: Word) -> Option<&SegmentFile> {
+        self.files.at(word.slot())
+    }
+
+    /// The files, which stay open as long as this is kept.
+    pub(crate) fn files(&self) -> Arc<Files> {
+        Arc::clone(&self.files)
+    }
+}
+
+/// One of several equal views, for some of the threads.
+#[derive(Debug)]
 #[repr(align(128))]
-struct Place {
-    part: RwLock<Part>,
+struct View {
+    seen: RwLock<Seen>,
     counts: Counts,
 }
 
@@ -46,31 +76,20 @@ pub(crate) struct Candidate {
     pub(crate) segment: u64,
 }
 
-/// How many words of one hash fit without allocating; more than one is rare.
-const INLINE: usize = 3;
-
 /// All records that a key may have, with the files that hold them.
 #[derive(Debug)]
 pub(crate) struct Candidates {
     files: Arc<Files>,
-    first: [Option<Word>; INLINE],
-    rest: Vec<Word>,
+    words: Words,
 }
 
 impl Candidates {
     /// The candidates with their files, in no particular order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Candidate, &SegmentFile)> {
-        let words = self.first.iter().flatten().chain(&self.rest);
-        words.filter_map(|word| {
+        self.words.iter().filter_map(|word| {
             let file = self.files.at(word.slot())?;
             let segment = file.segment;
-            Some((
-                Candidate {
-                    word: *word,
-                    segment,
-                },
-                file,
-            ))
+            Some((Candidate { word, segment }, file))
         })
     }
 }
@@ -96,7 +115,29 @@ pub(crate) enum Change {
 #[derive(Debug, Default)]
 struct Usage {
     live_bytes: u64,
-    live_in: HashMap<u64, u64>,
+    live_in: HashMap<u64, u64, BuildHasherDefault<Spread>>,
+}
+
+/// A hash for numbers that this program gave: one multiplication, counted once or twice a write.
+#[derive(Debug, Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        let mixed = (self.0.rotate_left(5) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // Tables take the low bits and the top ones; the product's middle ones are the best.
+        self.0 = mixed.rotate_left(26);
+    }
 }
 
 impl Usage {
@@ -113,12 +154,20 @@ impl Usage {
     }
 }
 
+/// The index as whoever changes it knows it; its lock makes that one thread at a time.
+#[derive(Debug)]
+struct Master {
+    shards: Box<[Arc<Shard>]>,
+    files: Files,
+    usage: Usage,
+}
+
 #[derive(Debug)]
 pub(crate) struct Index {
     vault_id: u64,
-    parts: Box<[Place]>,
+    views: Box<[View]>,
+    master: Mutex<Master>,
     keyed: RwLock<(Table, Files)>,
-    usage: Mutex<Usage>,
 }
 
 /// Which shard, and the hash within it.
@@ -127,20 +176,43 @@ fn split(hash: u64) -> (usize, u32) {
     (usize::from(e) % SHARDS, u32::from_le_bytes([a, b, c, d]))
 }
 
+/// The view of this thread, the same for all vaults.
+fn own_view() -> usize {
+    thread_local! {
+        static VIEW: Cell<usize> = const { Cell::new(usize::MAX) };
+    }
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    VIEW.with(|view| {
+        if view.get() == usize::MAX {
+            view.set(NEXT.fetch_add(1, Ordering::Relaxed) % VIEWS);
+        }
+        view.get()
+    })
+}
+
 impl Index {
     pub(crate) fn new(vault_id: u64, files: &Files) -> Self {
-        let part = || Place {
-            part: RwLock::new(Part {
-                shard: Shard::default(),
+        let shards = (0..SHARDS).map(|_| Arc::default()).collect();
+        Self::with(vault_id, files, shards, Usage::default())
+    }
+
+    fn with(vault_id: u64, files: &Files, shards: Box<[Arc<Shard>]>, usage: Usage) -> Self {
+        let view = || View {
+            seen: RwLock::new(Seen {
+                shards: shards.clone(),
                 files: Arc::new(Arc::clone(files)),
             }),
             counts: Counts::default(),
         };
         Self {
             vault_id,
-            parts: (0..SHARDS).map(|_| part()).collect(),
+            views: (0..VIEWS).map(|_| view()).collect(),
             keyed: RwLock::new((Table::default(), Arc::clone(files))),
-            usage: Mutex::default(),
+            master: Mutex::new(Master {
+                shards,
+                files: Arc::clone(files),
+                usage,
+            }),
         }
     }
 
@@ -149,38 +221,35 @@ impl Index {
     pub(crate) fn from_snapshot(
         vault_id: u64,
         files: &Files,
-        shards: Vec<Shard>,
+        counted: Counted,
         keyed: Vec<Keyed>,
         bytes_at: impl Fn(Word) -> Option<u64>,
     ) -> Option<Self> {
+        let Counted {
+            shards,
+            mut live,
+            long,
+        } = counted;
         if shards.len() != SHARDS {
             return None;
         }
-        let index = Self::new(vault_id, files);
-        let mut live: Vec<u64> = Vec::new();
-        for word in shards.iter().flat_map(Shard::words) {
-            let bytes = word.bytes().or_else(|| bytes_at(word))?;
-            let slot = usize::try_from(word.slot()).ok()?;
-            files.at(word.slot())?;
-            if live.len() <= slot {
-                live.resize(slot + 1, 0);
-            }
-            *live.get_mut(slot)? += bytes;
+        for word in long {
+            *live.get_mut(usize::try_from(word.slot()).ok()?)? += bytes_at(word)?;
         }
-        let mut usage = held(&index.usage);
+        let mut usage = Usage::default();
         for (slot, bytes) in live.iter().enumerate().filter(|(_, bytes)| **bytes > 0) {
             let file = files.at(u32::try_from(slot).ok()?)?;
             usage.add(file.segment, *bytes);
         }
-        for (place, shard) in index.parts.iter().zip(shards) {
-            exclusive(&place.part).shard = shard;
-        }
+        let mut table = Table::default();
         for Keyed { space, key, entry } in keyed {
             files.slot(entry.segment)?;
             usage.add(entry.segment, entry.bytes);
-            exclusive(&index.keyed).0.insert(space, &key, entry);
+            table.insert(space, &key, entry);
         }
-        drop(usage);
+        let shards = shards.into_iter().map(Arc::new).collect();
+        let index = Self::with(vault_id, files, shards, usage);
+        exclusive(&index.keyed).0 = table;
         Some(index)
     }
 
@@ -198,51 +267,49 @@ impl Index {
 
     /// Copies of all shards, each as of a moment of its own.
     pub(crate) fn shards(&self) -> Vec<Shard> {
-        let parts = self.parts.iter();
-        parts
-            .map(|place| shared(&place.part).shard.clone())
-            .collect()
+        let copy = |part: usize| held(&self.master).shards[part].copied();
+        (0..SHARDS).map(copy).collect()
     }
 
     pub(crate) fn hash(&self, key: &[u8]) -> u64 {
         key_hash_whole(self.vault_id, Space::Plain, key)
     }
 
-    fn part(&self, hash: u64) -> (&RwLock<Part>, u32) {
-        let (part, hash) = split(hash);
-        (&self.parts[part].part, hash)
-    }
-
-    /// Where reads of plain keys with this hash are counted.
-    pub(crate) fn counts(&self, hash: u64) -> &Counts {
-        &self.parts[split(hash).0].counts
+    /// Where this thread's reads of plain keys are counted.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.views[own_view()].counts
     }
 
     /// Reads of plain keys so far: found, and absent.
     pub(crate) fn reads(&self) -> (u64, u64) {
         let sum = |count: fn(&Counts) -> &Counter| {
-            let counts = self.parts.iter().map(|place| count(&place.counts).get());
+            let counts = self.views.iter().map(|view| count(&view.counts).get());
             counts.sum::<u64>()
         };
         (sum(|counts| &counts.hits), sum(|counts| &counts.misses))
     }
 
+    /// This thread's view. To be held for a short time and not while taking the log's lock: a
+    /// writer waits for it when a segment or a larger shard comes into use.
+    pub(crate) fn seen(&self) -> RwLockReadGuard<'_, Seen> {
+        shared(&self.views[own_view()].seen)
+    }
+
+    /// Fetches what looking up these hashes will read.
+    pub(crate) fn warm(&self, hashes: &[u64]) {
+        let seen = self.seen();
+        let warm = hashes.iter().map(|hash| seen.warm(*hash));
+        std::hint::black_box(warm.fold(0, |all, one| all ^ one));
+    }
+
     /// The records that a plain key with this hash may have; `None` where there are none. Cost:
-    /// one shared lock and, where the key is absent, usually one cache line.
+    /// where the key is absent, usually one cache line.
     pub(crate) fn candidates(&self, hash: u64) -> Option<Candidates> {
-        let (part, hash) = self.part(hash);
-        let part = shared(part);
-        let mut words = part.shard.candidates(hash);
-        let mut first = [Some(words.next()?), None, None];
-        for slot in first.iter_mut().skip(1) {
-            *slot = words.next();
-        }
-        let rest = words.collect();
-        Some(Candidates {
-            files: Arc::clone(&part.files),
-            first,
-            rest,
-        })
+        let seen = self.seen();
+        let words = seen.words(hash);
+        words.first?;
+        let files = seen.files();
+        Some(Candidates { files, words })
     }
 
     /// Runs `look` on the keys and files of the keyed spaces.
@@ -257,15 +324,8 @@ impl Index {
             let entry = shared(&self.keyed).0.get(space, key);
             return entry.is_some_and(|entry| (entry.segment, entry.offset) == (segment, offset));
         }
-        self.word_at(self.hash(key), segment, offset).is_some()
-    }
-
-    fn word_at(&self, hash: u64, segment: u64, offset: u64) -> Option<Word> {
-        let (part, hash) = self.part(hash);
-        let part = shared(part);
-        let slot = part.files.slot(segment)?;
-        let mut words = part.shard.candidates(hash);
-        words.find(|word| (word.slot(), word.offset()) == (slot, offset))
+        let master = held(&self.master);
+        master.word_at(self.hash(key), segment, offset).is_some()
     }
 
     /// Makes one change of a plain key visible. Called under the log's lock.
@@ -275,48 +335,70 @@ impl Index {
         old: Option<(Candidate, u64)>,
         new: Option<Entry>,
     ) {
-        let (part, hash) = self.part(hash);
-        let mut usage = held(&self.usage);
-        apply(&mut exclusive(part), hash, old, new, &mut usage);
+        let mut master = held(&self.master);
+        let (part, hash) = split(hash);
+        if old.is_none() && new.is_some() {
+            self.make_room(&mut master, part, 1);
+        }
+        let moves = old.is_some() && new.is_none();
+        if moves {
+            master.shards[part].begin();
+        }
+        master.apply(part, hash, old, new);
+        if moves {
+            master.shards[part].finish();
+        }
+    }
+
+    /// Gives a shard room for `more` words, if need be by a larger one in its place.
+    fn make_room(&self, master: &mut Master, part: usize, more: usize) {
+        if master.shards[part].has_room(more) {
+            return;
+        }
+        let larger = Arc::new(master.shards[part].grown(more));
+        for view in &self.views {
+            exclusive(&view.seen).shards[part] = Arc::clone(&larger);
+        }
+        master.shards[part] = larger;
     }
 
     /// Makes all changes visible at once. Called under the log's lock.
     pub(crate) fn publish(&self, changes: Vec<Change>) {
-        let mut usage = held(&self.usage);
-        let mut keyed = None;
+        let mut master = held(&self.master);
         let mut parts: Vec<usize> = changes.iter().filter_map(part_of).collect();
         parts.sort_unstable();
+        for same in parts.chunk_by(|a, b| a == b) {
+            if let Some(part) = same.first() {
+                self.make_room(&mut master, *part, same.len());
+            }
+        }
         parts.dedup();
-        // All locks are taken before the first change, and given back after the last.
-        let mut locked: Vec<(usize, RwLockWriteGuard<'_, Part>)> = parts
-            .into_iter()
-            .map(|part| (part, exclusive(&self.parts[part].part)))
-            .collect();
+        let is_keyed = |change: &Change| matches!(change, Change::Keyed { .. });
+        let mut keyed = changes.iter().any(is_keyed).then(|| exclusive(&self.keyed));
+        // Readers wait from before the first change until behind the last.
+        parts.iter().for_each(|part| master.shards[*part].begin());
         for change in changes {
             match change {
                 Change::Plain { hash, old, new } => {
                     let (part, hash) = split(hash);
-                    let position = locked.binary_search_by_key(&part, |(part, _)| *part);
-                    let Some((_, part)) = position.ok().and_then(|at| locked.get_mut(at)) else {
-                        continue;
-                    };
-                    apply(part, hash, old, new, &mut usage);
+                    master.apply(part, hash, old, new);
                 }
                 Change::Keyed { space, key, new } => {
-                    let (table, _) = &mut **keyed.get_or_insert_with(|| exclusive(&self.keyed));
+                    let Some(keyed) = &mut keyed else { continue };
                     let old = match new {
-                        Some(entry) => table.insert(space, &key, entry),
-                        None => table.remove(space, &key),
+                        Some(entry) => keyed.0.insert(space, &key, entry),
+                        None => keyed.0.remove(space, &key),
                     };
                     if let Some(entry) = new {
-                        usage.add(entry.segment, entry.bytes);
+                        master.usage.add(entry.segment, entry.bytes);
                     }
                     if let Some(old) = old {
-                        usage.subtract(old.segment, old.bytes);
+                        master.usage.subtract(old.segment, old.bytes);
                     }
                 }
             }
         }
+        parts.iter().for_each(|part| master.shards[*part].finish());
     }
 
     /// Points the key to a copy of its record, if it still points to the original.
@@ -329,9 +411,9 @@ impl Index {
         to: (u64, u64),
         bytes: u64,
     ) {
-        let moved = |mut usage: MutexGuard<'_, Usage>| {
-            usage.subtract(from.0, bytes);
-            usage.add(to.0, bytes);
+        let moved = |mut master: MutexGuard<'_, Master>| {
+            master.usage.subtract(from.0, bytes);
+            master.usage.add(to.0, bytes);
         };
         if space != Space::Plain {
             let mut keyed = exclusive(&self.keyed);
@@ -344,20 +426,21 @@ impl Index {
                     ..entry
                 };
                 keyed.0.insert(space, key, entry);
-                moved(held(&self.usage));
+                drop(keyed);
+                moved(held(&self.master));
             }
             return;
         }
         let hash = self.hash(key);
-        let Some(old) = self.word_at(hash, from.0, from.1) else {
+        let master = held(&self.master);
+        let Some(old) = master.word_at(hash, from.0, from.1) else {
             return;
         };
-        let (part, hash) = self.part(hash);
-        let mut part = exclusive(part);
-        let slot = part.files.slot(to.0);
+        let (part, hash) = split(hash);
+        let slot = master.files.slot(to.0);
         if let Some(new) = slot.and_then(|slot| Word::new(slot, to.1, bytes)) {
-            part.shard.replace(hash, old, new);
-            moved(held(&self.usage));
+            master.shards[part].replace(hash, old, new);
+            moved(master);
         }
     }
 
@@ -365,60 +448,94 @@ impl Index {
     /// returns how many there were. Called under the log's lock.
     pub(crate) fn forget(&self, segment: u64, files: &Files) -> u64 {
         let mut forgotten = exclusive(&self.keyed).0.forget(segment);
+        let mut master = held(&self.master);
         if let Some(slot) = files.slot(segment) {
-            for part in &self.parts {
-                forgotten += exclusive(&part.part)
-                    .shard
-                    .retain(|word| word.slot() != slot);
+            for shard in &master.shards {
+                shard.begin();
+                forgotten += shard.retain(|word| word.slot() != slot);
+                shard.finish();
             }
         }
-        let mut usage = held(&self.usage);
+        let usage = &mut master.usage;
         let bytes = usage.live_in.remove(&segment).unwrap_or(0);
         usage.live_bytes = usage.live_bytes.saturating_sub(bytes);
         forgotten
     }
 
-    /// Gives every shard the files that exist from now on.
+    /// Gives every view the files that exist from now on; waits for readers that are at it.
     pub(crate) fn set_files(&self, files: &Files) {
-        for part in &self.parts {
-            exclusive(&part.part).files = Arc::new(Arc::clone(files));
+        held(&self.master).files = Arc::clone(files);
+        for view in &self.views {
+            exclusive(&view.seen).files = Arc::new(Arc::clone(files));
         }
         exclusive(&self.keyed).1 = Arc::clone(files);
     }
 
     pub(crate) fn plain_keys(&self) -> usize {
-        let parts = self.parts.iter();
-        parts.map(|place| shared(&place.part).shard.len()).sum()
+        let master = held(&self.master);
+        master.shards.iter().map(|shard| shard.len()).sum()
     }
 
     pub(crate) fn live_bytes(&self) -> u64 {
-        held(&self.usage).live_bytes
+        held(&self.master).usage.live_bytes
     }
 
     /// As [`live_bytes`](Self::live_bytes), of one segment.
     pub(crate) fn live_bytes_in(&self, segment: u64) -> u64 {
-        let usage = held(&self.usage);
-        usage.live_in.get(&segment).copied().unwrap_or(0)
+        let master = held(&self.master);
+        master.usage.live_in.get(&segment).copied().unwrap_or(0)
     }
 
     /// Bytes allocated for plain keys.
     pub(crate) fn memory_bytes(&self) -> usize {
-        let parts = self.parts.iter();
-        parts
-            .map(|place| shared(&place.part).shard.memory_bytes())
-            .sum()
+        let master = held(&self.master);
+        master.shards.iter().map(|shard| shard.memory_bytes()).sum()
     }
 
     /// The newest records of all plain keys; of one moment if the caller holds the log's lock.
     pub(crate) fn plain_words(&self) -> (Vec<Word>, Files) {
-        let mut words = Vec::with_capacity(self.plain_keys());
-        let mut files = Files::default();
-        for part in &self.parts {
-            let part = shared(&part.part);
-            words.extend(part.shard.words());
-            files = Arc::clone(&*part.files);
+        let keys = self.plain_keys();
+        let master = held(&self.master);
+        let mut words = Vec::with_capacity(keys);
+        for shard in &master.shards {
+            words.extend(shard.all());
         }
-        (words, files)
+        (words, Arc::clone(&master.files))
+    }
+}
+
+impl Master {
+    fn word_at(&self, hash: u64, segment: u64, offset: u64) -> Option<Word> {
+        let (part, hash) = split(hash);
+        let slot = self.files.slot(segment)?;
+        let words = self.shards[part].words(hash);
+        let mut words = words.iter();
+        words.find(|word| (word.slot(), word.offset()) == (slot, offset))
+    }
+
+    /// Changes a shard, which has room for it; between its `begin` and `finish` where a word goes.
+    fn apply(&mut self, part: usize, hash: u32, old: Option<(Candidate, u64)>, new: Option<Entry>) {
+        let shard = &self.shards[part];
+        let word = new.and_then(|entry| {
+            let slot = self.files.slot(entry.segment)?;
+            Word::new(slot, entry.offset, entry.bytes)
+        });
+        match (&old, word) {
+            (Some((old, _)), Some(new)) => {
+                shard.replace(hash, old.word, new);
+            }
+            (Some((old, _)), None) => {
+                shard.remove(hash, old.word);
+            }
+            (None, Some(new)) => shard.insert(hash, new),
+            (None, None) => {}
+        }
+        if let Some(entry) = new {
+            self.usage.add(entry.segment, entry.bytes);
+        }
+        if let Some((old, bytes)) = old {
+            self.usage.subtract(old.segment, bytes);
+        }
     }
 }
 
@@ -426,34 +543,5 @@ fn part_of(change: &Change) -> Option<usize> {
     match change {
         Change::Plain { hash, .. } => Some(split(*hash).0),
         Change::Keyed { .. } => None,
-    }
-}
-
-fn apply(
-    part: &mut Part,
-    hash: u32,
-    old: Option<(Candidate, u64)>,
-    new: Option<Entry>,
-    usage: &mut Usage,
-) {
-    let word = new.and_then(|entry| {
-        let slot = part.files.slot(entry.segment)?;
-        Word::new(slot, entry.offset, entry.bytes)
-    });
-    match (&old, word) {
-        (Some((old, _)), Some(new)) => {
-            part.shard.replace(hash, old.word, new);
-        }
-        (Some((old, _)), None) => {
-            part.shard.remove(hash, old.word);
-        }
-        (None, Some(new)) => part.shard.insert(hash, new),
-        (None, None) => {}
-    }
-    if let Some(entry) = new {
-        usage.add(entry.segment, entry.bytes);
-    }
-    if let Some((old, bytes)) = old {
-        usage.subtract(old.segment, bytes);
     }
 }

@@ -1,143 +1,305 @@
 //! One shard of the compact index: open addressing with linear probing (Knuth, TAOCP 3, 6.4).
 //!
-//! A hash picks its home slot by multiplication, so that a table may have any size: it grows by a
-//! quarter when seven eighths are used, so 12 bytes per slot are never more than 17.2 per key once
+//! A hash picks its home line by multiplication, so that a table may have any size: it grows by a
+//! quarter when seven eighths are used, so 12.8 bytes per slot are never more than 18.3 per key once
 //! it has grown. Removal shifts back (Algorithm R), so there are no grave markers.
+//!
+//! Hashes and words share cache lines, five of each: most lookups touch one line. Readers take no
+//! lock. One writer at a time changes the table in place: a word is stored before the hash that
+//! leads to it, and steps that move words (or belong to a batch) happen between
+//! [`begin`](Shard::begin) and [`finish`](Shard::finish), over which readers look again (a seqlock:
+//! Lameter 2005; Boehm, "Can seqlocks get along with programming language memory models?", 2012).
 
+use super::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence, pause};
 use super::word::Word;
 use crate::codec::Fields;
 
-const SLOTS_MIN: usize = 8;
+/// Words per line.
+const LINE_SLOTS: usize = 5;
+const LINES_MIN: usize = 2;
 
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Shard {
-    /// 0 where the slot is free: an absent key is told by these alone. 1 stands for hash 0 too.
-    hashes: Vec<u32>,
+/// 64 bytes.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Line {
+    /// 0 where the slot is free. 1 stands for hash 0 too.
+    hashes: [AtomicU32; LINE_SLOTS],
     /// 0 where the slot is free.
-    words: Vec<u64>,
-    len: usize,
+    words: [AtomicU64; LINE_SLOTS],
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Shard {
+    lines: Box<[Line]>,
+    len: AtomicUsize,
+    /// Odd while words move.
+    version: AtomicU64,
+}
+
+/// All words under a hash; seldom more than one.
+#[derive(Debug, Default)]
+pub(crate) struct Words {
+    pub(crate) first: Option<Word>,
+    pub(crate) rest: Vec<Word>,
+}
+
+impl Words {
+    fn push(&mut self, word: Word) {
+        match self.first {
+            None => self.first = Some(word),
+            Some(_) => self.rest.push(word),
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Word> + '_ {
+        self.first.iter().chain(&self.rest).copied()
+    }
 }
 
 impl Shard {
+    fn with_lines(lines: usize) -> Self {
+        Self {
+            lines: (0..lines).map(|_| Line::default()).collect(),
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.len.load(Ordering::Relaxed)
     }
 
     /// Bytes allocated.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.hashes.capacity() * 4 + self.words.capacity() * 8
+        std::mem::size_of_val(&*self.lines)
     }
 
-    /// Number of slots, number of words, all hashes, all words; free slots included.
+    fn slots(&self) -> usize {
+        self.lines.len() * LINE_SLOTS
+    }
+
+    /// All slots in order, free ones (0, 0) included. Only the writer sees them stand still.
+    fn pairs(&self) -> impl Iterator<Item = (u32, u64)> + '_ {
+        self.lines.iter().flat_map(|line| {
+            let hashes = line.hashes.iter().map(|hash| hash.load(Ordering::Relaxed));
+            hashes.zip(line.words.iter().map(|word| word.load(Ordering::Relaxed)))
+        })
+    }
+
+    fn occupied(&self) -> impl Iterator<Item = (u32, Word)> + '_ {
+        self.pairs()
+            .filter_map(|(hash, bits)| Some((hash, Word::from_bits(bits)?)))
+    }
+
+    /// Number of slots, number of words, all hashes, all words; free slots included. Called by the
+    /// writer, or where none is.
     pub(crate) fn encode(&self, bytes: &mut Vec<u8>) {
-        bytes.extend_from_slice(&(self.words.len() as u64).to_le_bytes());
-        bytes.extend_from_slice(&(self.len as u64).to_le_bytes());
-        for hash in &self.hashes {
+        bytes.extend_from_slice(&(self.slots() as u64).to_le_bytes());
+        bytes.extend_from_slice(&(self.len() as u64).to_le_bytes());
+        for (hash, _) in self.pairs() {
             bytes.extend_from_slice(&hash.to_le_bytes());
         }
-        for word in &self.words {
+        for (_, word) in self.pairs() {
             bytes.extend_from_slice(&word.to_le_bytes());
         }
     }
 
-    /// `None` for what [`encode`](Self::encode) does not write.
-    pub(crate) fn decode(fields: &mut Fields<'_>) -> Option<Self> {
-        let slots = usize::try_from(fields.u64()?).ok()?;
-        let len = usize::try_from(fields.u64()?).ok()?;
-        let hashes = fields.bytes(slots.checked_mul(4)?)?;
-        let words = fields.bytes(slots.checked_mul(8)?)?;
-        let (hashes, _) = hashes.as_chunks::<4>();
-        let (words, _) = words.as_chunks::<8>();
-        let shard = Self {
-            hashes: hashes
-                .iter()
-                .map(|bytes| u32::from_le_bytes(*bytes))
-                .collect(),
-            words: words
-                .iter()
-                .map(|bytes| u64::from_le_bytes(*bytes))
-                .collect(),
-            len,
-        };
-        let used = shard.words.iter().filter(|word| **word != 0).count();
-        let hashed = shard.hashes.iter().filter(|hash| **hash != 0).count();
-        // A full table would make probing endless.
-        let bounded = len.checked_mul(8)? <= slots.checked_mul(7)?;
-        (used == len && hashed == len && bounded).then_some(shard)
+    /// The first slot where `hash` may be.
+    fn home(&self, hash: u32) -> usize {
+        self.home_line(hash) * LINE_SLOTS
     }
 
-    fn home(&self, hash: u32) -> usize {
-        let slots = self.words.len() as u64;
-        usize::try_from((u64::from(hash) * slots) >> 32).unwrap_or(0)
+    fn home_line(&self, hash: u32) -> usize {
+        let lines = self.lines.len() as u64;
+        usize::try_from((u64::from(hash) * lines) >> 32).unwrap_or(0)
     }
 
     fn next(&self, slot: usize) -> usize {
-        if slot + 1 == self.words.len() {
+        if slot + 1 == self.slots() {
             0
         } else {
             slot + 1
         }
     }
 
-    /// The slots from the home of `hash` to the next free one, with their hashes.
-    fn probe(&self, hash: u32) -> impl Iterator<Item = (usize, u32)> + '_ {
-        let mut slot = self.home(hash);
-        std::iter::from_fn(move || {
-            let known = self.hashes.get(slot).copied().filter(|known| *known != 0)?;
-            let found = (slot, known);
-            slot = self.next(slot);
-            Some(found)
+    fn hash_at(&self, slot: usize) -> &AtomicU32 {
+        &self.lines[slot / LINE_SLOTS].hashes[slot % LINE_SLOTS]
+    }
+
+    fn word_at(&self, slot: usize) -> &AtomicU64 {
+        &self.lines[slot / LINE_SLOTS].words[slot % LINE_SLOTS]
+    }
+
+    /// Fetches the line where `hash` is at home into the cache; what it returns means nothing.
+    pub(crate) fn warm(&self, hash: u32) -> u32 {
+        let line = self.lines.get(self.home_line(hash.max(1)));
+        line.map_or(0, |line| line.hashes[0].load(Ordering::Relaxed))
+    }
+
+    /// All words under `hash` as of one moment. Takes no lock; waits while words move.
+    pub(crate) fn words(&self, hash: u32) -> Words {
+        let hash = hash.max(1);
+        let mut tries = 0;
+        loop {
+            let before = self.version.load(Ordering::Acquire);
+            if before & 1 == 0 {
+                let words = self.collect(hash);
+                fence(Ordering::Acquire);
+                if self.version.load(Ordering::Relaxed) == before {
+                    return words;
+                }
+            }
+            tries += 1;
+            pause(tries);
+        }
+    }
+
+    fn collect(&self, hash: u32) -> Words {
+        let mut words = Words::default();
+        let Some(mut line) = Some(self.home_line(hash)).filter(|_| !self.lines.is_empty()) else {
+            return words;
+        };
+        loop {
+            let Line {
+                hashes,
+                words: bits,
+            } = &self.lines[line];
+            for (known, bits) in hashes.iter().zip(bits) {
+                let known = known.load(Ordering::Acquire);
+                if known == 0 {
+                    return words;
+                }
+                if known == hash
+                    && let Some(word) = Word::from_bits(bits.load(Ordering::Acquire))
+                {
+                    words.push(word);
+                }
+            }
+            line = if line + 1 == self.lines.len() {
+                0
+            } else {
+                line + 1
+            };
+        }
+    }
+
+    /// All words; only the writer sees them stand still.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Word> + '_ {
+        self.occupied().map(|(_, word)| word)
+    }
+}
+
+/// A shard as [`encode`](Shard::encode) wrote it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Encoded<'a> {
+    len: usize,
+    hashes: &'a [u8],
+    words: &'a [u8],
+}
+
+impl<'a> Encoded<'a> {
+    /// `None` where too few bytes are left.
+    pub(crate) fn take(fields: &mut Fields<'a>) -> Option<Self> {
+        let slots = usize::try_from(fields.u64()?).ok()?;
+        let len = usize::try_from(fields.u64()?).ok()?;
+        let hashes = fields.bytes(slots.checked_mul(4)?)?;
+        let words = fields.bytes(slots.checked_mul(8)?)?;
+        Some(Self { len, hashes, words })
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.hashes.len() + self.words.len()
+    }
+
+    /// `None` for what [`encode`](Shard::encode) does not write.
+    pub(crate) fn decode(&self) -> Option<Shard> {
+        let (slots, len) = (self.words.len() / 8, self.len);
+        let (hashes, _) = self.hashes.as_chunks::<{ 4 * LINE_SLOTS }>();
+        let (words, _) = self.words.as_chunks::<{ 8 * LINE_SLOTS }>();
+        let (mut used, mut hashed) = (0, 0);
+        let lines = hashes.iter().zip(words).map(|(hashes, words)| {
+            let line = Line::default();
+            let (hashes, _) = hashes.as_chunks::<4>();
+            let (words, _) = words.as_chunks::<8>();
+            for (slot, bytes) in line.hashes.iter().zip(hashes) {
+                let hash = u32::from_le_bytes(*bytes);
+                hashed += usize::from(hash != 0);
+                slot.store(hash, Ordering::Relaxed);
+            }
+            for (slot, bytes) in line.words.iter().zip(words) {
+                let word = u64::from_le_bytes(*bytes);
+                used += usize::from(word != 0);
+                slot.store(word, Ordering::Relaxed);
+            }
+            line
+        });
+        let lines: Box<[Line]> = lines.collect();
+        // A full table would make probing endless.
+        let bounded = len.checked_mul(8)? <= slots.checked_mul(7)?;
+        let whole = lines.len() * LINE_SLOTS == slots && used == len && hashed == len;
+        (whole && bounded).then_some(Shard {
+            lines,
+            len: AtomicUsize::new(len),
+            version: AtomicU64::new(0),
         })
     }
+}
 
-    /// All words under `hash`.
-    pub(crate) fn candidates(&self, hash: u32) -> impl Iterator<Item = Word> + '_ {
+/// What only the one writer does.
+impl Shard {
+    /// Readers wait from here to [`finish`](Self::finish).
+    pub(crate) fn begin(&self) {
+        let version = self.version.load(Ordering::Relaxed);
+        self.version.store(version | 1, Ordering::Relaxed);
+        fence(Ordering::Release);
+    }
+
+    pub(crate) fn finish(&self) {
+        let version = self.version.load(Ordering::Relaxed);
+        self.version.store((version | 1) + 1, Ordering::Release);
+    }
+
+    /// Whether `more` words may be inserted.
+    pub(crate) fn has_room(&self, more: usize) -> bool {
+        (self.len() + more) * 8 <= self.slots() * 7
+    }
+
+    /// A copy with room for `more` words.
+    pub(crate) fn grown(&self, more: usize) -> Self {
+        let needed = ((self.len() + more) * 8).div_ceil(7 * LINE_SLOTS);
+        let lines = (self.lines.len() + self.lines.len() / 4).max(LINES_MIN);
+        let larger = Self::with_lines(lines.max(needed));
+        for (hash, word) in self.occupied() {
+            larger.insert(hash, word);
+        }
+        larger
+    }
+
+    /// A copy as of now.
+    pub(crate) fn copied(&self) -> Self {
+        let copy = Self::with_lines(self.lines.len());
+        for (slot, (hash, word)) in self.pairs().enumerate() {
+            copy.hash_at(slot).store(hash, Ordering::Relaxed);
+            copy.word_at(slot).store(word, Ordering::Relaxed);
+        }
+        copy.len.store(self.len(), Ordering::Relaxed);
+        copy
+    }
+
+    /// Adds a word; there is [room](Self::has_room).
+    pub(crate) fn insert(&self, hash: u32, word: Word) {
         let hash = hash.max(1);
-        self.probe(hash)
-            .filter(move |(_, known)| *known == hash)
-            .filter_map(|(slot, _)| Word::from_bits(*self.words.get(slot)?))
-    }
-
-    pub(crate) fn words(&self) -> impl Iterator<Item = Word> + '_ {
-        self.words.iter().filter_map(|bits| Word::from_bits(*bits))
-    }
-
-    pub(crate) fn insert(&mut self, hash: u32, word: Word) {
-        if (self.len + 1) * 8 > self.words.len() * 7 {
-            self.grow();
+        let mut slot = self.home(hash);
+        while self.hash_at(slot).load(Ordering::Relaxed) != 0 {
+            slot = self.next(slot);
         }
-        self.place(hash.max(1), word);
-        self.len += 1;
+        self.word_at(slot).store(word.bits(), Ordering::Relaxed);
+        self.hash_at(slot).store(hash, Ordering::Release);
+        self.len.store(self.len() + 1, Ordering::Relaxed);
     }
 
-    fn place(&mut self, hash: u32, word: Word) {
-        let used = self.probe(hash).count();
-        let slots = self.words.len().max(1);
-        let slot = (self.home(hash) + used) % slots;
-        if let (Some(target), Some(known)) = (self.words.get_mut(slot), self.hashes.get_mut(slot)) {
-            *target = word.bits();
-            *known = hash;
-        }
-    }
-
-    fn grow(&mut self) {
-        let slots = (self.words.len() + self.words.len() / 4).max(SLOTS_MIN);
-        let hashes = std::mem::replace(&mut self.hashes, vec![0; slots]);
-        let words = std::mem::replace(&mut self.words, vec![0; slots]);
-        for (hash, bits) in hashes.into_iter().zip(words) {
-            if let Some(word) = Word::from_bits(bits) {
-                self.place(hash, word);
-            }
-        }
-    }
-
-    /// Keeps the words for which `keep` holds; returns how many went.
-    pub(crate) fn retain(&mut self, keep: impl Fn(Word) -> bool) -> u64 {
-        let words = self.hashes.iter().zip(&self.words);
-        let gone: Vec<(u32, Word)> = words
-            .filter_map(|(hash, bits)| Some((*hash, Word::from_bits(*bits)?)))
-            .filter(|(_, word)| !keep(*word))
-            .collect();
+    /// Keeps the words for which `keep` holds; returns how many went. Between `begin` and `finish`.
+    pub(crate) fn retain(&self, keep: impl Fn(Word) -> bool) -> u64 {
+        let gone: Vec<(u32, Word)> = self.occupied().filter(|(_, word)| !keep(*word)).collect();
         for (hash, word) in &gone {
             self.remove(*hash, *word);
         }
@@ -146,31 +308,43 @@ impl Shard {
 
     fn find(&self, hash: u32, word: Word) -> Option<usize> {
         let hash = hash.max(1);
-        let here = |slot: usize| self.words.get(slot) == Some(&word.bits());
-        let mut slots = self.probe(hash);
-        let found = slots.find(|(slot, known)| *known == hash && here(*slot));
-        found.map(|(slot, _)| slot)
+        let mut slot = self.home(hash);
+        while !self.lines.is_empty() {
+            match self.hash_at(slot).load(Ordering::Relaxed) {
+                0 => break,
+                known if known == hash && self.bits_at(slot) == word.bits() => return Some(slot),
+                _ => slot = self.next(slot),
+            }
+        }
+        None
+    }
+
+    fn bits_at(&self, slot: usize) -> u64 {
+        self.word_at(slot).load(Ordering::Relaxed)
     }
 
     /// Puts `new` in the place of `old`; false where `old` is not there.
-    pub(crate) fn replace(&mut self, hash: u32, old: Word, new: Word) -> bool {
+    pub(crate) fn replace(&self, hash: u32, old: Word, new: Word) -> bool {
         let found = self.find(hash, old);
-        if let Some(target) = found.and_then(|slot| self.words.get_mut(slot)) {
-            *target = new.bits();
+        if let Some(slot) = found {
+            self.word_at(slot).store(new.bits(), Ordering::Release);
         }
         found.is_some()
     }
 
-    /// False where it is not there.
-    pub(crate) fn remove(&mut self, hash: u32, word: Word) -> bool {
+    /// False where it is not there. Between `begin` and `finish`.
+    pub(crate) fn remove(&self, hash: u32, word: Word) -> bool {
         let Some(mut hole) = self.find(hash, word) else {
             return false;
         };
-        self.len -= 1;
+        self.len.store(self.len() - 1, Ordering::Relaxed);
         let mut slot = self.next(hole);
         // What follows moves into the hole unless its home lies behind it.
-        while let (Some(&bits @ 1..), Some(&known)) = (self.words.get(slot), self.hashes.get(slot))
-        {
+        loop {
+            let known = self.hash_at(slot).load(Ordering::Relaxed);
+            if known == 0 {
+                break;
+            }
             let home = self.home(known);
             let stays = if hole <= slot {
                 hole < home && home <= slot
@@ -178,14 +352,15 @@ impl Shard {
                 hole < home || home <= slot
             };
             if !stays {
-                self.words[hole] = bits;
-                self.hashes[hole] = known;
+                let bits = self.bits_at(slot);
+                self.word_at(hole).store(bits, Ordering::Relaxed);
+                self.hash_at(hole).store(known, Ordering::Relaxed);
                 hole = slot;
             }
             slot = self.next(slot);
         }
-        self.words[hole] = 0;
-        self.hashes[hole] = 0;
+        self.word_at(hole).store(0, Ordering::Relaxed);
+        self.hash_at(hole).store(0, Ordering::Relaxed);
         true
     }
 }
@@ -198,6 +373,13 @@ mod tests {
 
     fn word(number: u64) -> Word {
         Word::new(0, (number + 8) * 8, 64).unwrap()
+    }
+
+    fn add(shard: &mut Shard, hash: u32, word: Word) {
+        if !shard.has_room(1) {
+            *shard = shard.grown(1);
+        }
+        shard.insert(hash, word);
     }
 
     /// The plain form of the same thing.
@@ -251,12 +433,12 @@ mod tests {
                         assert!(!shard.replace(hash, absent, absent));
                     }
                     _ => {
-                        shard.insert(hash, word(number));
+                        add(&mut shard, hash, word(number));
                         twin.insert(hash, word(number));
                     }
                 }
                 if number % 16 == 0 || hashes < 100 {
-                    let mut found: Vec<_> = shard.candidates(hash).map(Word::bits).collect();
+                    let mut found: Vec<_> = shard.words(hash).iter().map(Word::bits).collect();
                     let twins = twin.0.get(&hash).into_iter().flatten();
                     let mut expected: Vec<_> = twins.map(|word| word.bits()).collect();
                     found.sort_unstable();
@@ -265,11 +447,60 @@ mod tests {
                 }
             }
             let count = twin.0.values().map(Vec::len).sum::<usize>();
-            assert_eq!((shard.len(), shard.words().count()), (count, count));
+            assert_eq!((shard.len(), shard.all().count()), (count, count));
             for (hash, words) in &twin.0 {
-                assert_eq!(shard.candidates(*hash).count(), words.len());
+                assert_eq!(shard.words(*hash).iter().count(), words.len());
             }
         }
+    }
+
+    #[test]
+    fn a_line_is_a_cache_line() {
+        assert_eq!(size_of::<Line>(), 64);
+    }
+
+    /// While one thread shifts words back and forth, others never miss one that stays.
+    #[test]
+    fn readers_see_what_stays_while_words_move() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let shard = Shard::default().grown(40);
+        // All at home in the last line, so that they run over the end.
+        let stays: Vec<u32> = (0..10).map(|n| u32::MAX - n).collect();
+        let comes: Vec<u32> = (100..110).map(|n| u32::MAX - n).collect();
+        for (a, b) in comes.iter().zip(&stays) {
+            shard.insert(*a, word(u64::from(!*a)));
+            shard.insert(*b, word(u64::from(!*b)));
+        }
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let readers: Vec<_> = (0..2)
+                .map(|_| {
+                    scope.spawn(|| {
+                        while !done.load(Ordering::Relaxed) {
+                            for hash in &stays {
+                                let words = shard.words(*hash);
+                                assert_eq!(words.first, Some(word(u64::from(!*hash))));
+                                assert!(words.rest.is_empty());
+                            }
+                        }
+                    })
+                })
+                .collect();
+            for round in 0..20_000 {
+                if readers
+                    .iter()
+                    .any(std::thread::ScopedJoinHandle::is_finished)
+                {
+                    break;
+                }
+                let hash = comes[round % comes.len()];
+                shard.begin();
+                assert!(shard.remove(hash, word(u64::from(!hash))));
+                shard.finish();
+                shard.insert(hash, word(u64::from(!hash)));
+            }
+            done.store(true, Ordering::Relaxed);
+        });
     }
 
     #[test]
@@ -278,10 +509,71 @@ mod tests {
         let mut hash = 1_u32;
         for number in 0..200_000_u64 {
             hash = hash.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            shard.insert(hash, word(number));
+            add(&mut shard, hash, word(number));
             if number > 1000 {
-                assert!(shard.memory_bytes() <= shard.len() * 18, "{number}");
+                assert!(shard.memory_bytes() <= shard.len() * 19, "{number}");
             }
         }
+    }
+}
+
+/// Run by `ci/loom.sh`.
+#[cfg(all(test, neurectomy_loom))]
+mod model {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn word(number: u64) -> Word {
+        Word::new(0, number * 8, 64).unwrap()
+    }
+
+    #[test]
+    fn loom_a_word_that_stays_is_found_while_others_come_and_go() {
+        loom::model(|| {
+            let shard = Arc::new(Shard::default().grown(3));
+            // All at home in the last line, the second shifted when the first goes.
+            let (goes, stays, comes) = (u32::MAX, u32::MAX - 1, u32::MAX - 2);
+            shard.insert(goes, word(10));
+            shard.insert(stays, word(20));
+            let writer = loom::thread::spawn({
+                let shard = Arc::clone(&shard);
+                move || {
+                    shard.begin();
+                    assert!(shard.remove(goes, word(10)));
+                    shard.finish();
+                    shard.insert(comes, word(30));
+                    assert!(shard.replace(stays, word(20), word(40)));
+                }
+            });
+            let found = shard.words(stays);
+            assert!([word(20), word(40)].contains(&found.first.unwrap()));
+            assert!(found.rest.is_empty());
+            let new = shard.words(comes);
+            assert!([None, Some(word(30))].contains(&new.first));
+            writer.join().unwrap();
+            assert_eq!(shard.words(goes).first, None);
+        });
+    }
+
+    #[test]
+    fn loom_words_of_one_batch_appear_together() {
+        loom::model(|| {
+            let shard = Arc::new(Shard::default().grown(2));
+            let (first, second) = (u32::MAX, u32::MAX - 1);
+            let writer = loom::thread::spawn({
+                let shard = Arc::clone(&shard);
+                move || {
+                    shard.begin();
+                    shard.insert(first, word(10));
+                    shard.insert(second, word(20));
+                    shard.finish();
+                }
+            });
+            if shard.words(second).first.is_some() {
+                assert!(shard.words(first).first.is_some());
+            }
+            writer.join().unwrap();
+        });
     }
 }

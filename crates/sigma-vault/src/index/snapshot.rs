@@ -9,19 +9,19 @@
 
 #![deny(clippy::indexing_slicing, clippy::unwrap_used)]
 
-use xxhash_rust::xxh3::xxh3_64;
-
-use super::shard::Shard;
+use super::shard::{Encoded, Shard};
 use super::table::Entry;
+use super::word::Word;
 use crate::codec::Fields;
 use crate::error::VaultError;
-use crate::io::{read_exact_at, write_all_at};
+use crate::io::{FileMap, read_exact_at, write_all_at};
+use crate::log::record::value_check;
 use crate::log::{FORMAT_VERSION, Ledger, Mark, Space};
 use crate::medium::Medium;
 
 pub(crate) const SNAPSHOT_NAME: &str = "INDEX";
 const SNAPSHOT_NEW_NAME: &str = "INDEX.new";
-const MAGIC: [u8; 8] = *b"SVindex\0";
+const MAGIC: [u8; 8] = *b"SVindex\x01";
 /// Longer files are not read: more keys than fit the words.
 const BYTES_MAX: u64 = 1 << 36;
 
@@ -80,7 +80,7 @@ impl Snapshot {
             bytes.extend_from_slice(&slot.ledger.base_sequence.to_le_bytes());
             bytes.extend_from_slice(&slot.ledger.tombstone_bytes.to_le_bytes());
             bytes.extend_from_slice(&slot.slot.to_le_bytes());
-            bytes.extend_from_slice(&[0; 4]);
+            bytes.extend_from_slice(&slot.ledger.expires_first_s.to_le_bytes());
         }
         for keyed in &self.keyed {
             bytes.push(keyed.space as u8);
@@ -95,15 +95,58 @@ impl Snapshot {
         for shard in &self.shards {
             shard.encode(&mut bytes);
         }
-        let check = xxh3_64(&bytes);
+        let check = value_check(&bytes);
         bytes.extend_from_slice(&check.to_le_bytes());
         bytes
     }
+}
 
-    /// `None` for anything that is not a whole snapshot of this format version.
-    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+/// The bytes of a snapshot file.
+#[derive(Debug)]
+pub(crate) enum SnapshotBytes {
+    Mapped(FileMap, u64),
+    Read(Vec<u8>),
+}
+
+impl SnapshotBytes {
+    /// `None` for anything that is not a whole snapshot of this format version. That of an
+    /// encrypted vault is followed by a tag, which must fit.
+    pub(crate) fn parse(&self, medium: &Medium) -> Option<Parsed<'_>> {
+        let bytes = match self {
+            Self::Mapped(map, length) => map.bytes(0, *length)?,
+            Self::Read(bytes) => bytes,
+        };
+        match medium.sealer() {
+            Some(sealer) => Parsed::new(sealer.authentic(bytes)?),
+            None => Parsed::new(bytes),
+        }
+    }
+}
+
+/// A snapshot whose checksum holds, before its shards are decoded.
+#[derive(Debug)]
+pub(crate) struct Parsed<'a> {
+    pub(crate) vault_id: u64,
+    pub(crate) mark: Mark,
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) keyed: Vec<Keyed>,
+    shards: Vec<Encoded<'a>>,
+}
+
+/// Shards with what the vault has to know of the records that they point to.
+#[derive(Debug, Default)]
+pub(crate) struct Counted {
+    pub(crate) shards: Vec<Shard>,
+    /// Bytes of records by file slot, those of `long` not counted.
+    pub(crate) live: Vec<u64>,
+    /// Words of records that are too long for their words to tell.
+    pub(crate) long: Vec<Word>,
+}
+
+impl<'a> Parsed<'a> {
+    fn new(bytes: &'a [u8]) -> Option<Self> {
         let (body, check) = bytes.split_last_chunk::<8>()?;
-        if xxh3_64(body) != u64::from_le_bytes(*check) {
+        if value_check(body) != u64::from_le_bytes(*check) {
             return None;
         }
         let mut fields = Fields::new(body);
@@ -120,20 +163,47 @@ impl Snapshot {
             last_units: fields.u32()?,
         };
         let (shards, keyed) = (fields.u32()?, fields.u32()?);
-        let snapshot = Self {
+        let parsed = Self {
             vault_id,
             mark,
             slots: (0..slots).map_while(|_| slot(&mut fields)).collect(),
             keyed: (0..keyed).map_while(|_| key(&mut fields)).collect(),
             shards: (0..shards)
-                .map_while(|_| Shard::decode(&mut fields))
+                .map_while(|_| Encoded::take(&mut fields))
                 .collect(),
         };
-        let whole = snapshot.slots.len() as u64 == u64::from(slots)
-            && snapshot.keyed.len() as u64 == u64::from(keyed)
-            && snapshot.shards.len() as u64 == u64::from(shards)
+        let whole = parsed.slots.len() as u64 == u64::from(slots)
+            && parsed.keyed.len() as u64 == u64::from(keyed)
+            && parsed.shards.len() as u64 == u64::from(shards)
             && fields.remaining() == 0;
-        whole.then_some(snapshot)
+        whole.then_some(parsed)
+    }
+
+    /// Whether decoding the shards is worth a thread.
+    pub(crate) fn is_large(&self) -> bool {
+        const BYTES_MIN: usize = 1 << 20;
+        let bytes: usize = self.shards.iter().map(Encoded::bytes).sum();
+        bytes >= BYTES_MIN
+    }
+
+    /// `None` where a shard is none.
+    pub(crate) fn counted(&self) -> Option<Counted> {
+        let mut counted = Counted::default();
+        for shard in &self.shards {
+            let shard = shard.decode()?;
+            for word in shard.all() {
+                let slot = usize::try_from(word.slot()).ok()?;
+                if counted.live.len() <= slot {
+                    counted.live.resize(slot + 1, 0);
+                }
+                match (word.bytes(), counted.live.get_mut(slot)) {
+                    (Some(bytes), Some(live)) => *live += bytes,
+                    _ => counted.long.push(word),
+                }
+            }
+            counted.shards.push(shard);
+        }
+        Some(counted)
     }
 }
 
@@ -141,10 +211,10 @@ fn slot(fields: &mut Fields<'_>) -> Option<Slot> {
     let (segment, base_sequence) = (fields.u64()?, fields.u64()?);
     let tombstone_bytes = fields.u64()?;
     let slot = fields.u32()?;
-    fields.u32()?;
     let ledger = Ledger {
         base_sequence,
         tombstone_bytes,
+        expires_first_s: fields.u32()?,
     };
     Some(Slot {
         slot,
@@ -172,8 +242,11 @@ fn key(fields: &mut Fields<'_>) -> Option<Keyed> {
 /// force then, both hold.
 pub(crate) fn write_snapshot(medium: &Medium, bytes: &[u8]) -> Result<bool, VaultError> {
     let storage = &medium.storage;
+    let tag = medium.sealer().map(|sealer| sealer.authenticate(bytes));
+    let tag = tag.unwrap_or_default();
     let result = storage.create(SNAPSHOT_NEW_NAME).and_then(|file| {
         write_all_at(&*file, 0, bytes)?;
+        write_all_at(&*file, bytes.len() as u64, &tag)?;
         file.sync()?;
         storage.rename(SNAPSHOT_NEW_NAME, SNAPSHOT_NAME)
     });
@@ -187,8 +260,8 @@ pub(crate) fn write_snapshot(medium: &Medium, bytes: &[u8]) -> Result<bool, Vaul
     Ok(true)
 }
 
-/// The snapshot on disk, if there is a sound one.
-pub(crate) fn read_snapshot(medium: &Medium, names: &[String]) -> Option<Snapshot> {
+/// The snapshot on disk, if there is one.
+pub(crate) fn read_snapshot(medium: &Medium, names: &[String]) -> Option<SnapshotBytes> {
     if names.iter().any(|name| name == SNAPSHOT_NEW_NAME) {
         let _ = medium.storage.remove(SNAPSHOT_NEW_NAME);
     }
@@ -198,20 +271,28 @@ pub(crate) fn read_snapshot(medium: &Medium, names: &[String]) -> Option<Snapsho
     let file = medium.storage.open(SNAPSHOT_NAME).ok()?;
     let length = file.len().ok().filter(|length| *length <= BYTES_MAX)?;
     if let Some(map) = file.map(length) {
-        return Snapshot::decode(map.bytes(0, length)?);
+        return Some(SnapshotBytes::Mapped(map, length));
     }
     let mut bytes = vec![0; usize::try_from(length).ok()?];
     read_exact_at(&*file, 0, &mut bytes).ok()?;
-    Snapshot::decode(&bytes)
+    Some(SnapshotBytes::Read(bytes))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::word::Word;
+    use xxhash_rust::xxh3::xxh3_64;
+
     use super::*;
+
+    fn decode(bytes: &[u8]) -> Option<(Parsed<'_>, Counted)> {
+        let parsed = Parsed::new(bytes)?;
+        let counted = parsed.counted()?;
+        Some((parsed, counted))
+    }
 
     fn sample() -> Snapshot {
         let mut shards = vec![Shard::default(), Shard::default()];
+        shards[0] = shards[0].grown(20);
         for number in 0..20_u32 {
             let word = Word::new(number % 3, u64::from(number + 8) * 8, 80).unwrap();
             shards[0].insert(number.wrapping_mul(0x9e37_79b9), word);
@@ -231,6 +312,7 @@ mod tests {
                 ledger: Ledger {
                     base_sequence: 5,
                     tombstone_bytes: 64,
+                    expires_first_s: 77,
                 },
             }],
             shards,
@@ -252,22 +334,25 @@ mod tests {
     fn round_trip_and_every_flipped_bit_and_length() {
         let snapshot = sample();
         let bytes = snapshot.encode();
-        let again = Snapshot::decode(&bytes).unwrap();
+        let (again, counted) = decode(&bytes).unwrap();
         assert_eq!((again.vault_id, again.mark), (7, snapshot.mark));
         assert_eq!(again.slots, snapshot.slots);
         assert_eq!(again.keyed, snapshot.keyed);
-        let words = |snapshot: &Snapshot| -> Vec<Word> {
-            snapshot.shards.iter().flat_map(Shard::words).collect()
-        };
-        assert_eq!(words(&again), words(&snapshot));
-        assert_eq!(again.shards[0].len(), 20);
+        let words =
+            |shards: &[Shard]| -> Vec<Word> { shards.iter().flat_map(Shard::all).collect() };
+        assert_eq!(words(&counted.shards), words(&snapshot.shards));
+        assert_eq!(counted.shards[0].len(), 20);
+        assert_eq!(
+            (&counted.live[..], counted.long.len()),
+            (&[7 * 80, 7 * 80, 6 * 80][..], 0)
+        );
         for bit in 0..bytes.len() * 8 {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            assert!(Snapshot::decode(&damaged).is_none(), "bit {bit}");
+            assert!(decode(&damaged).is_none(), "bit {bit}");
         }
         for length in 0..bytes.len() {
-            assert!(Snapshot::decode(&bytes[..length]).is_none(), "{length}");
+            assert!(decode(&bytes[..length]).is_none(), "{length}");
         }
     }
 
@@ -279,7 +364,7 @@ mod tests {
             body[position..position + 4].copy_from_slice(&u32::MAX.to_le_bytes());
             let check = xxh3_64(&body);
             body.extend_from_slice(&check.to_le_bytes());
-            assert!(Snapshot::decode(&body).is_none(), "{position}");
+            assert!(decode(&body).is_none(), "{position}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{FileMap, Locked, Storage, StorageFile, StorageLock};
+use super::{FileMap, Locked, Storage, StorageFile, StorageLock, writeback};
 
 /// [`Storage`] over a directory.
 ///
@@ -134,8 +134,30 @@ impl Storage for FileStorage {
         }
     }
 
+    fn create_dir(&self, dir: &Path) -> io::Result<Arc<dyn Storage>> {
+        fs::create_dir(dir)?;
+        if let Some(parent) = dir.canonicalize()?.parent() {
+            File::open(parent)?.sync_all()?;
+        }
+        let (dir, mapped) = (dir.to_path_buf(), self.mapped);
+        Ok(Arc::new(Self { dir, mapped }))
+    }
+
+    fn link(&self, name: &str, dir: &Path) -> io::Result<()> {
+        fs::hard_link(self.path(name), dir.join(name))
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::remove_dir(dir)
+    }
+
     fn random_u64(&self) -> u64 {
-        // RandomState is keyed from the operating system's random source.
+        let mut bytes = [0; 8];
+        let none = rustix::rand::GetRandomFlags::empty();
+        if rustix::rand::getrandom(&mut bytes, none) == Ok(bytes.len()) {
+            return u64::from_le_bytes(bytes);
+        }
+        // RandomState is keyed from the operating system's random source, too.
         let mut hasher = std::hash::RandomState::new().build_hasher();
         hasher.write_u32(std::process::id());
         hasher.finish()
@@ -184,6 +206,10 @@ impl StorageFile for Handle {
     fn map(&self, bytes: u64) -> Option<FileMap> {
         let map = || FileMap::new(&self.file, bytes).ok();
         self.mapped.then(map).flatten()
+    }
+
+    fn sync_soon(&self, offset: u64, bytes: u64) {
+        writeback::begin(&self.file, offset, bytes);
     }
 
     fn sync(&self) -> io::Result<()> {

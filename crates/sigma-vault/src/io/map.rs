@@ -1,6 +1,6 @@
 //! Memory that shows a file: reads without a system call.
 //!
-//! The only `unsafe` code of the crate. Bytes are lent out as slices range by range, never the
+//! Bytes are lent out as slices range by range, never the
 //! whole mapping, because the rest of the file may be written meanwhile.
 #![expect(
     unsafe_code,

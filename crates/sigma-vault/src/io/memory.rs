@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Locked, Storage, StorageFile, StorageLock};
 
 type Bytes = Arc<Mutex<Vec<u8>>>;
 
-/// [`Storage`] in memory; clones share the same files.
+/// [`Storage`] in memory; clones share the same files. Its random numbers are counted, so that a
+/// test finds the same bytes every time: do not keep secrets in it.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -23,6 +25,10 @@ type Bytes = Arc<Mutex<Vec<u8>>>;
 pub struct MemoryStorage {
     files: Arc<Mutex<BTreeMap<String, Bytes>>>,
     locks: Arc<Mutex<BTreeSet<String>>>,
+    /// How many "random" numbers were drawn.
+    drawn: Arc<AtomicU64>,
+    /// What the names of this directory's files begin with; empty for the first one.
+    prefix: String,
 }
 
 impl MemoryStorage {
@@ -31,14 +37,28 @@ impl MemoryStorage {
         Self::default()
     }
 
+    /// The directory `dir` of the same memory, as [`Storage::create_dir`] makes it.
+    #[must_use]
+    pub fn directory(&self, dir: &Path) -> Self {
+        Self {
+            prefix: format!("{}/", dir.display()),
+            ..self.clone()
+        }
+    }
+
+    fn full(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
     /// A copy of one file's bytes, or `None` where there is no such file.
     pub fn contents(&self, name: &str) -> Option<Vec<u8>> {
-        held(&self.files).get(name).map(|bytes| held(bytes).clone())
+        let files = held(&self.files);
+        files.get(&self.full(name)).map(|bytes| held(bytes).clone())
     }
 
     /// Creates or replaces one file.
     pub fn set_contents(&self, name: &str, bytes: Vec<u8>) {
-        held(&self.files).insert(name.to_owned(), Arc::new(Mutex::new(bytes)));
+        held(&self.files).insert(self.full(name), Arc::new(Mutex::new(bytes)));
     }
 }
 
@@ -49,17 +69,17 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Storage for MemoryStorage {
     fn dir(&self) -> PathBuf {
-        PathBuf::from("memory:")
+        Path::new("memory:").join(&self.prefix)
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
         let bytes = Bytes::default();
-        held(&self.files).insert(name.to_owned(), Arc::clone(&bytes));
+        held(&self.files).insert(self.full(name), Arc::clone(&bytes));
         Ok(Arc::new(MemoryFile(bytes)))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
-        match held(&self.files).get(name) {
+        match held(&self.files).get(&self.full(name)) {
             Some(bytes) => Ok(Arc::new(MemoryFile(Arc::clone(bytes)))),
             None => Err(io::ErrorKind::NotFound.into()),
         }
@@ -67,20 +87,23 @@ impl Storage for MemoryStorage {
 
     fn rename(&self, source: &str, target: &str) -> io::Result<()> {
         let mut files = held(&self.files);
-        let bytes = files.remove(source).ok_or(io::ErrorKind::NotFound)?;
-        files.insert(target.to_owned(), bytes);
+        let bytes = files.remove(&self.full(source));
+        let bytes = bytes.ok_or(io::ErrorKind::NotFound)?;
+        files.insert(self.full(target), bytes);
         Ok(())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
         held(&self.files)
-            .remove(name)
+            .remove(&self.full(name))
             .ok_or(io::ErrorKind::NotFound)?;
         Ok(())
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        Ok(held(&self.files).keys().cloned().collect())
+        let files = held(&self.files);
+        let here = files.keys().filter_map(|name| in_dir(name, &self.prefix));
+        Ok(here.map(str::to_owned).collect())
     }
 
     fn sync_dir(&self) -> io::Result<()> {
@@ -88,18 +111,44 @@ impl Storage for MemoryStorage {
     }
 
     fn lock(&self, name: &str) -> io::Result<Locked> {
-        if !held(&self.locks).insert(name.to_owned()) {
+        if !held(&self.locks).insert(self.full(name)) {
             return Ok(Locked::Elsewhere(Some(std::process::id())));
         }
         Ok(Locked::Here(Box::new(MemoryLock {
             locks: Arc::clone(&self.locks),
-            name: name.to_owned(),
+            name: self.full(name),
         })))
     }
 
+    fn create_dir(&self, dir: &Path) -> io::Result<Arc<dyn Storage>> {
+        let made = self.directory(dir);
+        let mut files = held(&self.files);
+        // The directory itself is an entry whose name ends with a slash.
+        if files.contains_key(&made.prefix) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        files.insert(made.prefix.clone(), Bytes::default());
+        drop(files);
+        Ok(Arc::new(made))
+    }
+
+    fn link(&self, name: &str, dir: &Path) -> io::Result<()> {
+        let mut files = held(&self.files);
+        let bytes = files.get(&self.full(name)).map(Arc::clone);
+        let bytes = bytes.ok_or(io::ErrorKind::NotFound)?;
+        files.insert(self.directory(dir).full(name), bytes);
+        Ok(())
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        let removed = held(&self.files).remove(&self.directory(dir).prefix);
+        removed.map(|_| ()).ok_or(io::ErrorKind::NotFound.into())
+    }
+
     fn random_u64(&self) -> u64 {
-        // A vault in memory is never mistaken for another one.
-        0x5eed_0000_0000_0001
+        // A vault in memory is never mistaken for another one; what is drawn must differ only
+        // from what was drawn before.
+        0x5eed_0000_0000_0001 + self.drawn.fetch_add(1, Ordering::Relaxed)
     }
 }
 
@@ -142,6 +191,12 @@ impl StorageFile for MemoryFile {
     fn sync(&self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// The name within the directory of this prefix, of a file that lies in it.
+pub(super) fn in_dir<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
+    let name = name.strip_prefix(prefix)?;
+    (!name.is_empty() && !name.contains('/')).then_some(name)
 }
 
 /// Copies what `bytes` holds at `offset` into `buf` and returns how much that was.

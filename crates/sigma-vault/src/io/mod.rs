@@ -11,6 +11,7 @@ mod map;
 mod memory;
 mod simulated;
 mod storage;
+mod writeback;
 
 pub use file::FileStorage;
 pub use map::FileMap;

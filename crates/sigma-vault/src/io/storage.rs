@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::FileMap;
@@ -61,8 +61,39 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// [`Locked::Elsewhere`].
     fn lock(&self, name: &str) -> io::Result<Locked>;
 
-    /// A fresh random number (a seeded one in a simulation); used once per created vault.
+    /// A fresh random number nobody can predict (a seeded one in a simulation).
     fn random_u64(&self) -> u64;
+
+    /// Creates the directory `dir`, durably, and gives access to it. For
+    /// [`Vault::checkpoint`](crate::Vault::checkpoint), as the two following.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`] when there is something of that name,
+    /// [`io::ErrorKind::Unsupported`] where the medium has no other directories (the default), or
+    /// any error of the medium.
+    fn create_dir(&self, dir: &Path) -> io::Result<Arc<dyn Storage>> {
+        let _ = dir;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Gives the file `name` the same name in `dir`, too; durable with a sync of that directory.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] or [`io::ErrorKind::CrossesDevices`] where that cannot be
+    /// (the default), upon which the file is copied, or any error of the medium.
+    fn link(&self, name: &str, dir: &Path) -> io::Result<()> {
+        let _ = (name, dir);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// Any error of the medium.
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        let _ = dir;
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// One file of a [`Storage`]. All methods may be called from several threads at once.
@@ -118,6 +149,12 @@ pub trait StorageFile: fmt::Debug + Send + Sync {
     fn map(&self, bytes: u64) -> Option<FileMap> {
         let _ = bytes;
         None
+    }
+
+    /// Tells the medium that these bytes will be synced before long, so that it may begin to write
+    /// them; returns at once and promises nothing. Default: does nothing.
+    fn sync_soon(&self, offset: u64, bytes: u64) {
+        let _ = (offset, bytes);
     }
 
     /// Makes the file's bytes and length durable; blocks for the medium.

@@ -11,10 +11,13 @@ use crate::codec::Fields;
 use crate::error::VaultError;
 use crate::io::{read_exact_at, write_all_at};
 use crate::medium::Medium;
+use crate::seal::{SEAL_HEAD_BYTES, SealHead};
 
 pub(crate) const MANIFEST_NAME: &str = "MANIFEST";
 const MANIFEST_NEW_NAME: &str = "MANIFEST.new";
 const MANIFEST_MAGIC: [u8; 8] = *b"SVmanifs";
+/// Of manifests of encrypted vaults.
+const SEALED_VERSION: u32 = 3;
 const HEAD_BYTES: usize = 32;
 const MARK_BYTES: usize = 32;
 /// A manifest longer than this is not read: 1,048,576 segments.
@@ -38,6 +41,8 @@ pub(crate) struct Manifest {
     pub(crate) vault_id: u64,
     /// Segment numbers are never used twice.
     pub(crate) next_segment: u64,
+    /// What is to be known of an encrypted vault's key.
+    pub(crate) seal: SealHead,
     /// Sealed segments and, last, the active one.
     pub(crate) marks: Vec<Mark>,
 }
@@ -53,7 +58,12 @@ impl Manifest {
     fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEAD_BYTES + self.marks.len() * MARK_BYTES + 8);
         bytes.extend_from_slice(&MANIFEST_MAGIC);
-        bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        let version = if self.seal.is_some() {
+            SEALED_VERSION
+        } else {
+            FORMAT_VERSION
+        };
+        bytes.extend_from_slice(&version.to_le_bytes());
         let count = u32::try_from(self.marks.len()).unwrap_or(u32::MAX);
         bytes.extend_from_slice(&count.to_le_bytes());
         bytes.extend_from_slice(&self.vault_id.to_le_bytes());
@@ -64,6 +74,9 @@ impl Manifest {
             bytes.extend_from_slice(&mark.last_sequence.to_le_bytes());
             bytes.extend_from_slice(&mark.last_key_hash.to_le_bytes());
             bytes.extend_from_slice(&mark.last_units.to_le_bytes());
+        }
+        if self.seal.is_some() {
+            bytes.extend_from_slice(&self.seal.to_bytes());
         }
         let check = xxh3_64(&bytes);
         bytes.extend_from_slice(&check.to_le_bytes());
@@ -83,17 +96,19 @@ impl Manifest {
             return Ok(None);
         }
         match fields.u32() {
-            Some(FORMAT_VERSION) => Ok(Self::fields(&mut fields)),
+            Some(FORMAT_VERSION) => Ok(Self::fields(&mut fields, 0)),
+            Some(SEALED_VERSION) => Ok(Self::fields(&mut fields, SEAL_HEAD_BYTES)),
             Some(later) => Err(later),
             None => Ok(None),
         }
     }
 
-    fn fields(fields: &mut Fields<'_>) -> Option<Self> {
+    fn fields(fields: &mut Fields<'_>, seal_bytes: usize) -> Option<Self> {
         let count = usize::try_from(fields.u32()?).ok()?;
         let vault_id = fields.u64()?;
         let next_segment = fields.u64()?;
-        if fields.remaining() != count.checked_mul(MARK_BYTES)? || count == 0 {
+        let wanted = count.checked_mul(MARK_BYTES)?.checked_add(seal_bytes)?;
+        if fields.remaining() != wanted || count == 0 {
             return None;
         }
         let mut marks = Vec::with_capacity(count);
@@ -106,9 +121,14 @@ impl Manifest {
                 last_units: fields.u32()?,
             });
         }
+        let seal = match seal_bytes {
+            0 => SealHead::default(),
+            _ => SealHead::from_bytes(fields.bytes(seal_bytes)?).filter(SealHead::is_some)?,
+        };
         Some(Self {
             vault_id,
             next_segment,
+            seal,
             marks,
         })
     }
@@ -158,7 +178,7 @@ pub(crate) fn read_manifest(medium: &Medium, names: &[String]) -> Result<Manifes
         Err(error) => return Err(wrap(error)),
     };
     let length = usize::try_from(file.len().map_err(wrap)?).unwrap_or(usize::MAX);
-    if length > HEAD_BYTES + SEGMENTS_MAX * MARK_BYTES + 8 {
+    if length > HEAD_BYTES + SEGMENTS_MAX * MARK_BYTES + SEAL_HEAD_BYTES + 8 {
         return Ok(ManifestRead::Damaged);
     }
     let mut bytes = vec![0; length];
@@ -196,12 +216,18 @@ mod tests {
         Manifest {
             vault_id: 42,
             next_segment: 9,
+            seal: SealHead::default(),
             marks: vec![mark(3), mark(8)],
         }
     }
 
     #[test]
     fn round_trip_and_every_flipped_bit() {
+        let sealed = Manifest {
+            seal: SealHead::decode([2, 3, 64, 0], [4; 8], [5; 8]).unwrap(),
+            ..sample()
+        };
+        assert_eq!(Manifest::decode(&sealed.encode()), Ok(Some(sealed)));
         let bytes = sample().encode();
         assert_eq!(Manifest::decode(&bytes), Ok(Some(sample())));
         for bit in 0..bytes.len() * 8 {

@@ -6,6 +6,7 @@
 //! state it is in; `recovery` judges what the walk found: torn tail or rot.
 
 mod commit;
+mod key;
 mod manifest;
 pub(crate) mod record;
 mod recovery;

@@ -19,7 +19,9 @@ pub(crate) const FLAG_COMPRESSED: u8 = 1;
 pub(crate) const FLAG_BATCH_MORE: u8 = 2;
 /// The value is an LZ4 block.
 pub(crate) const FLAG_LZ4: u8 = 4;
-const FLAGS_KNOWN: u8 = FLAG_COMPRESSED | FLAG_BATCH_MORE | FLAG_LZ4;
+/// The value is encrypted, nonce before and tag behind it.
+pub(crate) const FLAG_SEALED: u8 = 8;
+const FLAGS_KNOWN: u8 = FLAG_COMPRESSED | FLAG_BATCH_MORE | FLAG_LZ4 | FLAG_SEALED;
 
 /// How a value is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +92,8 @@ pub(crate) struct Header {
     pub(crate) unsynced_units: u32,
     pub(crate) stored_bytes: u32,
     pub(crate) raw_bytes: u32,
+    /// When the value expires, in seconds since 1970; 0 is never.
+    pub(crate) expires_s: u32,
     pub(crate) key_bytes: u16,
     pub(crate) kind: Kind,
     pub(crate) space: Space,
@@ -132,12 +136,7 @@ impl Header {
 
     pub(crate) fn encode(&self, place: Place) -> [u8; RECORD_HEADER_BYTES] {
         let [k0, k1] = self.key_bytes.to_le_bytes();
-        let last = [
-            k0,
-            k1,
-            self.kind_bits() | (self.space as u8) << 4,
-            self.flags,
-        ];
+        let last = [k0, k1, self.kind_and_space(), self.flags];
         let fields: [&[u8]; 10] = [
             &self.sequence.to_le_bytes(),
             &self.value_check.to_le_bytes(),
@@ -147,7 +146,7 @@ impl Header {
             &self.unsynced_units.to_le_bytes(),
             &self.stored_bytes.to_le_bytes(),
             &self.raw_bytes.to_le_bytes(),
-            &[0; 4],
+            &self.expires_s.to_le_bytes(),
             &last,
         ];
         let mut header = [0; RECORD_HEADER_BYTES];
@@ -158,11 +157,12 @@ impl Header {
         header
     }
 
-    fn kind_bits(&self) -> u8 {
-        match self.kind {
+    pub(crate) fn kind_and_space(&self) -> u8 {
+        let kind = match self.kind {
             Kind::Put => 1,
             Kind::Delete => 2,
-        }
+        };
+        kind | (self.space as u8) << 4
     }
 
     pub(crate) fn decode(
@@ -171,13 +171,7 @@ impl Header {
     ) -> Result<Self, HeaderFault> {
         let mut fields = Fields::new(bytes);
         let parsed = Self::fields(&mut fields, bytes, place).ok_or(HeaderFault::Damaged)?;
-        let (mut header, reserved, kind, flags) = parsed;
-        if reserved != 0 {
-            return Err(HeaderFault::Unknown {
-                what: "record field",
-                found: reserved,
-            });
-        }
+        let (mut header, kind, flags) = parsed;
         header.kind = match kind & 0x0f {
             1 => Kind::Put,
             2 => Kind::Delete,
@@ -188,6 +182,12 @@ impl Header {
                 });
             }
         };
+        if header.kind == Kind::Delete && header.expires_s != 0 {
+            return Err(HeaderFault::Unknown {
+                what: "expiry of a removal",
+                found: header.expires_s,
+            });
+        }
         let space = kind >> 4;
         header.space = Space::from_bits(space).ok_or(HeaderFault::Unknown {
             what: "key space",
@@ -203,7 +203,7 @@ impl Header {
     }
 
     /// The fields in file order once magic and checksum hold; kind and space are still bits.
-    fn fields(fields: &mut Fields<'_>, bytes: &[u8], place: Place) -> Option<(Self, u32, u8, u8)> {
+    fn fields(fields: &mut Fields<'_>, bytes: &[u8], place: Place) -> Option<(Self, u8, u8)> {
         if fields.u32()? != RECORD_MAGIC {
             return None;
         }
@@ -219,16 +219,16 @@ impl Header {
             unsynced_units: fields.u32()?,
             stored_bytes: fields.u32()?,
             raw_bytes: fields.u32()?,
+            expires_s: fields.u32()?,
             key_bytes: 0,
             kind: Kind::Put,
             space: Space::Plain,
             flags: 0,
         };
-        let reserved = fields.u32()?;
         header.key_bytes = fields.u16()?;
         let kind = fields.u8()?;
         header.flags = fields.u8()?;
-        Some((header, reserved, kind, header.flags))
+        Some((header, kind, header.flags))
     }
 }
 
@@ -263,6 +263,18 @@ pub(crate) fn key_hash(vault_id: u64, space: Space, key: &[u8]) -> u32 {
 /// All 64 bits of the hash of which records hold 32.
 pub(crate) fn key_hash_whole(vault_id: u64, space: Space, key: &[u8]) -> u64 {
     xxh3_64_with_seed(key, vault_id ^ (space as u64 + 1))
+}
+
+/// Longer inputs are worth the look at what the processor can do.
+const DISPATCHED_BYTES_MIN: usize = 512;
+
+/// The checksum of value and padding: `xxh3` without seed, by the widest instructions there are.
+pub(crate) fn value_check(region: &[u8]) -> u64 {
+    if region.len() < DISPATCHED_BYTES_MIN {
+        xxh3_64(region)
+    } else {
+        twox_hash::XxHash3_64::oneshot(region)
+    }
 }
 
 /// A running checksum over value and padding. It needs no seed: the header that holds it is bound
@@ -313,7 +325,7 @@ pub(crate) fn open_record<'a>(
         return Err("key checksum does not match");
     }
     let region = fields.bytes(fields.remaining()).unwrap_or_default();
-    if xxh3_64(region) != header.value_check {
+    if value_check(region) != header.value_check {
         return Err("value checksum does not match");
     }
     let stored = usize::try_from(header.stored_bytes)
@@ -335,6 +347,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) key: &'a [u8],
     pub(crate) stored: &'a [u8],
     pub(crate) raw_bytes: u32,
+    pub(crate) expires_s: u32,
     pub(crate) flags: u8,
     pub(crate) checks: Checks,
 }
@@ -351,12 +364,17 @@ impl Checks {
     pub(crate) fn new(vault_id: u64, space: Space, key: &[u8], stored: &[u8]) -> Self {
         let used = (RECORD_HEADER_BYTES + key.len() + stored.len()) as u64;
         let padding = usize::try_from(used.next_multiple_of(UNIT_BYTES) - used).unwrap_or(0);
-        let value_check = if padding == 0 {
-            xxh3_64(stored)
+        let padding = PADDING.get(..padding).unwrap_or_default();
+        let mut small = [0; SMALL_BYTES + PADDING.len()];
+        let value_check = if padding.is_empty() {
+            value_check(stored)
+        } else if let Some(region) = small.get_mut(..stored.len() + padding.len()) {
+            fill(region, &[stored, padding]);
+            value_check(region)
         } else {
             let mut hasher = value_hasher();
             hasher.update(stored);
-            hasher.update(PADDING.get(..padding).unwrap_or_default());
+            hasher.update(padding);
             hasher.digest()
         };
         Self {
@@ -367,6 +385,8 @@ impl Checks {
 }
 
 const PADDING: [u8; 8] = [0; 8];
+/// Up to this length a copy with its padding is faster than a running checksum.
+const SMALL_BYTES: usize = 1024;
 
 /// The writer's position, as far as a record holds it.
 #[derive(Clone, Copy, Debug)]
@@ -399,6 +419,7 @@ pub(crate) fn append_record(
         unsynced_units: links.unsynced_units,
         stored_bytes,
         raw_bytes: draft.raw_bytes,
+        expires_s: draft.expires_s,
         key_bytes,
         kind: draft.kind,
         space: draft.space,
@@ -434,6 +455,7 @@ mod tests {
             key: b"the key",
             stored: value,
             raw_bytes: u32::try_from(value.len()).unwrap(),
+            expires_s: 99,
             flags: FLAG_BATCH_MORE,
             checks: Checks::new(PLACE.vault_id, Space::Rsu, b"the key", value),
         };
@@ -451,10 +473,23 @@ mod tests {
             let parts = open_record(&bytes, PLACE, None).unwrap();
             assert_eq!(parts.key, b"the key");
             assert_eq!(parts.stored, value);
-            assert_eq!(parts.header.sequence, 12);
+            assert_eq!((parts.header.sequence, parts.header.expires_s), (12, 99));
             assert_eq!(parts.header.space, Space::Rsu);
             assert!(parts.header.batch_goes_on());
             assert_eq!(parts.header.record_bytes(), bytes.len() as u64);
+        }
+    }
+
+    #[test]
+    fn every_way_to_the_value_check_is_one() {
+        let bytes: Vec<u8> = (0..9000_u32).map(|n| n.to_le_bytes()[0] ^ 0x5c).collect();
+        for length in (0..1200).chain([4095, 4096, 8192, 9000]) {
+            let mut hasher = value_hasher();
+            hasher.update(&bytes[..length]);
+            assert_eq!(value_check(&bytes[..length]), hasher.digest(), "{length}");
+            hasher.update(&PADDING[..(8 - (length + 1) % 8) % 8]);
+            let checks = Checks::new(1, Space::Plain, b"k", &bytes[..length]);
+            assert_eq!(checks.value_check, hasher.digest(), "{length}");
         }
     }
 
@@ -501,8 +536,8 @@ mod tests {
             bytes[4..8].copy_from_slice(&check);
         };
         for (position, value, what) in [
-            (48, 1, "record field"),
             (54, 0x0f, "record kind"),
+            (54, 0x02, "expiry of a removal"),
             (54, 0xf1, "key space"),
             (55, 0x80, "record flags"),
         ] {

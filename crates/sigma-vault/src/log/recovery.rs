@@ -15,6 +15,7 @@
 
 use std::path::PathBuf;
 
+use super::key::ShortKey;
 use super::manifest::Mark;
 use super::record::{Header, RECORD_HEADER_BYTES, UNIT_BYTES};
 use super::scan::{Item, ScanError, Scanner};
@@ -30,7 +31,7 @@ const WINDOW_BYTES: usize = 256 << 10;
 pub(crate) struct Found {
     pub(crate) offset: u64,
     pub(crate) header: Header,
-    pub(crate) key: Vec<u8>,
+    pub(crate) key: ShortKey,
     /// False when the value is damaged: the key is known, what it held is not.
     pub(crate) intact: bool,
 }
@@ -43,7 +44,7 @@ impl Found {
             file,
             offset: self.offset,
             bytes: self.header.record_bytes(),
-            key: Some(self.key.clone()),
+            key: Some(self.key.to_vec()),
         }
     }
 }
@@ -241,6 +242,7 @@ impl Judge {
 
     fn run(&mut self, items: Vec<Item>) {
         let mut cut = false;
+        self.out.records.reserve(items.len());
         for item in items {
             if let Some(header) = item.header() {
                 self.out.sequence_floor = self.out.sequence_floor.max(header.sequence);

@@ -9,6 +9,7 @@
 
 use std::io;
 
+use super::key::ShortKey;
 use super::manifest::Mark;
 use super::record::{
     Header, HeaderFault, Place, RECORD_HEADER_BYTES, RECORD_MAGIC, UNIT_BYTES, key_hash,
@@ -30,7 +31,7 @@ pub(crate) enum Item {
     Record {
         offset: u64,
         header: Header,
-        key: Vec<u8>,
+        key: ShortKey,
         intact: bool,
     },
     /// The header holds, the key does not.
@@ -39,7 +40,7 @@ pub(crate) enum Item {
     Overrun {
         offset: u64,
         header: Header,
-        key: Option<Vec<u8>>,
+        key: Option<ShortKey>,
     },
     /// No header holds from `start` to `end`.
     Gap { start: u64, end: u64 },
@@ -157,7 +158,7 @@ impl<'a> Scanner<'a> {
                 key: None,
             });
         }
-        let key = self.view(key_at, u64::from(header.key_bytes))?.to_vec();
+        let key = ShortKey::new(self.view(key_at, u64::from(header.key_bytes))?);
         if key_hash(self.vault_id, header.space, &key) != header.key_hash {
             return Ok(Item::KeyDamaged { offset, header });
         }

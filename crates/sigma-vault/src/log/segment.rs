@@ -10,6 +10,7 @@ use crate::codec::Fields;
 use crate::error::VaultError;
 use crate::io::{StorageFile, read_exact_at, write_all_at};
 use crate::medium::Medium;
+use crate::seal::SealHead;
 
 pub(crate) const SEGMENT_HEADER_BYTES: u64 = 64;
 const HEADER_BYTES: usize = 64;
@@ -38,6 +39,7 @@ pub(crate) struct SegmentHead {
     pub(crate) segment: u64,
     /// Every record in the segment has a higher sequence number.
     pub(crate) base_sequence: u64,
+    pub(crate) seal: SealHead,
 }
 
 impl SegmentHead {
@@ -45,11 +47,12 @@ impl SegmentHead {
         let mut bytes = Vec::with_capacity(HEADER_BYTES);
         bytes.extend_from_slice(&SEGMENT_MAGIC);
         bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-        bytes.extend_from_slice(&0_u32.to_le_bytes());
+        bytes.extend_from_slice(&self.seal.method_bytes());
         bytes.extend_from_slice(&self.vault_id.to_le_bytes());
         bytes.extend_from_slice(&self.segment.to_le_bytes());
         bytes.extend_from_slice(&self.base_sequence.to_le_bytes());
-        bytes.extend_from_slice(&[0; 16]);
+        bytes.extend_from_slice(&self.seal.salt);
+        bytes.extend_from_slice(&self.seal.check);
         let check = xxh3_64(&bytes);
         bytes.extend_from_slice(&check.to_le_bytes());
         bytes
@@ -72,16 +75,21 @@ impl SegmentHead {
             Some(later) => return Err(later),
             None => return Ok(None),
         }
-        Ok(Self::fields(&mut fields))
+        Self::fields(&mut fields).transpose()
     }
 
-    fn fields(fields: &mut Fields<'_>) -> Option<Self> {
-        fields.u32()?;
-        Some(Self {
-            vault_id: fields.u64()?,
-            segment: fields.u64()?,
-            base_sequence: fields.u64()?,
-        })
+    /// The error is a key method that this version does not have.
+    fn fields(fields: &mut Fields<'_>) -> Option<Result<Self, u32>> {
+        let method = fields.array()?;
+        let (vault_id, segment, base_sequence) = (fields.u64()?, fields.u64()?, fields.u64()?);
+        let seal = SealHead::decode(method, fields.array()?, fields.array()?);
+        let head = seal.map(|seal| Self {
+            vault_id,
+            segment,
+            base_sequence,
+            seal,
+        });
+        Some(head.ok_or(u32::from_le_bytes(method)))
     }
 }
 
@@ -156,6 +164,7 @@ mod tests {
             vault_id: 5,
             segment: 9,
             base_sequence: 1 << 40,
+            seal: SealHead::decode([2, 3, 64, 0], [4; 8], [5; 8]).unwrap(),
         };
         let bytes = head.encode();
         assert_eq!(bytes.len(), HEADER_BYTES);

@@ -15,6 +15,7 @@ use crate::error::VaultError;
 use crate::io::{StorageFile, write_all_at};
 use crate::medium::Medium;
 use crate::options::BATCH_BYTES_MAX;
+use crate::seal::Sealer;
 
 /// A write that is encoded but has no place yet.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(crate) struct Pending<'a> {
     pub(crate) key: &'a [u8],
     pub(crate) stored: std::borrow::Cow<'a, [u8]>,
     pub(crate) raw_bytes: u32,
+    /// In seconds since 1970; 0 is never.
+    pub(crate) expires_s: u32,
     pub(crate) form: Form,
     pub(crate) checks: Checks,
 }
@@ -53,6 +56,9 @@ pub(crate) struct Ledger {
     pub(crate) base_sequence: u64,
     /// Bytes of removals.
     pub(crate) tombstone_bytes: u64,
+    /// No value in the segment that is some key's newest expires before, in seconds since 1970; 0
+    /// where none expires.
+    pub(crate) expires_first_s: u32,
 }
 
 /// The active segment and the manifest; one lock guards both.
@@ -69,6 +75,8 @@ pub(crate) struct Log {
     reserved: u64,
     /// Everything in the segment below this is durable.
     pub(crate) durable: u64,
+    /// The medium was told to begin writing everything below this.
+    begun: u64,
     pub(crate) last_sequence: u64,
     pub(crate) last_key_hash: u32,
     pub(crate) last_units: u32,
@@ -79,6 +87,9 @@ pub(crate) struct Log {
 
 /// A buffer larger than this is given back after use.
 const BUFFER_KEPT_BYTES: usize = 1 << 20;
+/// Writing begins when this much is waiting for a sync: sealing a segment then need not wait for
+/// all of it.
+const BEGIN_BYTES: u64 = 1 << 20;
 /// How much space is reserved at once: a sync need not write the file's length in between.
 const RESERVE_BYTES: u64 = 4 << 20;
 
@@ -98,6 +109,7 @@ impl Log {
             end: mark.bytes,
             reserved: mark.bytes,
             durable: mark.bytes,
+            begun: mark.bytes,
             last_sequence,
             last_key_hash: mark.last_key_hash,
             last_units: mark.last_units,
@@ -142,7 +154,7 @@ impl Log {
         let tail = Arc::clone(&self.tail);
         let mut buffer = tail.write();
         let before = buffer.bytes.len();
-        let appended = self.frame(writes, &mut buffer.bytes);
+        let appended = self.frame(writes, &mut buffer.bytes, medium.sealer());
         drop(buffer);
         let end = self.end;
         self.end += bytes;
@@ -156,6 +168,11 @@ impl Log {
         if tombstone_bytes > 0 {
             let ledger = self.ledgers.entry(self.segment).or_default();
             ledger.tombstone_bytes += tombstone_bytes;
+        }
+        let expiring = writes.iter().map(|write| write.expires_s);
+        if let Some(first) = expiring.filter(|expires_s| *expires_s != 0).min() {
+            let ledger = self.ledgers.entry(self.segment).or_default();
+            ledger.note_expiry(first);
         }
         if let Some(last) = appended.last() {
             self.last_key_hash = last.header.key_hash;
@@ -208,7 +225,13 @@ impl Log {
             }
             return Err(medium.failed("write", &name, bytes, source));
         }
-        self.tail.emptied(start + bytes, BUFFER_KEPT_BYTES);
+        let end = start + bytes;
+        self.tail.emptied(end, BUFFER_KEPT_BYTES);
+        let from = self.begun.max(self.durable);
+        if end - from >= BEGIN_BYTES {
+            self.file.sync_soon(from, end - from);
+            self.begun = end;
+        }
         Ok(())
     }
 
@@ -224,7 +247,12 @@ impl Log {
         Ok(())
     }
 
-    fn frame(&mut self, writes: &[Pending<'_>], buffer: &mut Vec<u8>) -> Vec<Appended> {
+    fn frame(
+        &mut self,
+        writes: &[Pending<'_>],
+        buffer: &mut Vec<u8>,
+        sealer: Option<&Sealer>,
+    ) -> Vec<Appended> {
         let before = buffer.len();
         let mut appended = Vec::with_capacity(writes.len());
         let (mut prev_key_hash, mut prev_units) = (self.last_key_hash, self.last_units);
@@ -254,10 +282,18 @@ impl Log {
                 key: write.key,
                 stored: &write.stored,
                 raw_bytes: write.raw_bytes,
+                expires_s: write.expires_s,
                 flags: more | packed,
                 checks: write.checks,
             };
-            let header = append_record(buffer, &draft, links, place);
+            let start = buffer.len();
+            let mut header = append_record(buffer, &draft, links, place);
+            if let Some(sealer) = sealer
+                && write.kind == Kind::Put
+                && let Some(record) = buffer.get_mut(start..)
+            {
+                header = sealer.seal_record(record, header, place);
+            }
             let bytes = header.record_bytes();
             appended.push(Appended {
                 segment: self.segment,
@@ -298,6 +334,7 @@ impl Log {
             vault_id: manifest.vault_id,
             segment,
             base_sequence: self.last_sequence,
+            seal: manifest.seal,
         };
         let file = create_segment(medium, head)?;
         manifest.next_segment += 1;
@@ -320,7 +357,7 @@ impl Log {
         let mut ledgers = std::mem::take(&mut self.ledgers);
         let ledger = Ledger {
             base_sequence: last_sequence,
-            tombstone_bytes: 0,
+            ..Ledger::default()
         };
         ledgers.insert(segment, ledger);
         *self = Self::new(manifest, file, mark, last_sequence, false).with_ledgers(ledgers);

@@ -77,6 +77,11 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<(Rsu, bool)> {
     Some((rsu, has_kv))
 }
 
+/// Whether these bytes are of a unit with a KV state.
+pub(crate) fn wants_kv(bytes: &[u8]) -> bool {
+    decode(bytes).is_some_and(|(_, has_kv)| has_kv)
+}
+
 fn text(bytes: &[u8]) -> Option<String> {
     String::from_utf8(bytes.to_vec()).ok()
 }

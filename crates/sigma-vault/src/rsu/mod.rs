@@ -6,11 +6,15 @@
 //! [`Vault::put`](crate::Vault::put) are separate: neither sees the other.
 
 mod codec;
+mod hot;
 mod signature;
 mod similar;
 mod store;
 mod unit;
 
+pub(crate) use codec::wants_kv;
+pub(crate) use hot::HotCounts;
+pub use hot::HotUnit;
 pub use signature::Signature;
 pub(crate) use similar::RsuIndex;
 pub use unit::Rsu;

@@ -10,6 +10,9 @@ pub mod judge;
 pub mod restarts;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+#[cfg(feature = "encryption")]
+use std::sync::atomic::Ordering;
 
 use sigma_vault::{Batch, Compression, Durability, Options, Vault, VaultError};
 
@@ -36,13 +39,23 @@ impl Rng {
 
 /// Small segments, so that a short history rolls over several of them.
 pub fn small() -> Options {
-    Options::new()
+    let options = Options::new()
         .segment_bytes(4096)
         .write_buffer_bytes(700)
         .index_snapshot_bytes_min(3000)
         .check_at_open(true)
-        .compression(Compression::None)
+        .compression(Compression::None);
+    #[cfg(feature = "encryption")]
+    if ENCRYPTED.load(Ordering::Relaxed) {
+        return options.encryption(sigma_vault::EncryptionKey::raw(
+            *b"thirty-two bytes of a secret key",
+        ));
+    }
+    options
 }
+
+/// Whether [`small`] and [`fast`] encrypt; set by tests that are about that.
+pub static ENCRYPTED: AtomicBool = AtomicBool::new(false);
 
 /// As [`small`], opened from the snapshot of the index.
 pub fn fast() -> Options {

@@ -86,7 +86,32 @@ pub(super) enum NameChange {
     },
 }
 
+/// The directory in which a name is, its slash included; empty for the first one.
+fn dir_of(name: &str) -> &str {
+    let inner = name.strip_suffix('/').unwrap_or(name);
+    let end = inner.rfind('/').map_or(0, |slash| slash + 1);
+    inner.get(..end).unwrap_or_default()
+}
+
+/// Files whose directory did not survive are gone with it.
+pub(super) fn drop_orphans(names: &mut BTreeMap<String, u64>) {
+    let dirs: BTreeSet<String> = names
+        .keys()
+        .filter(|name| name.ends_with('/'))
+        .cloned()
+        .collect();
+    names.retain(|name, _| dir_of(name).is_empty() || dirs.contains(dir_of(name)));
+}
+
 impl NameChange {
+    fn name(&self) -> &str {
+        match self {
+            Self::Link { name, .. } | Self::Unlink { name } => name,
+            // Both names are in one directory.
+            Self::Rename { target, .. } => target,
+        }
+    }
+
     pub(super) fn apply(&self, names: &mut BTreeMap<String, u64>) {
         match self {
             Self::Link { name, node } => {
@@ -189,6 +214,16 @@ impl Disk {
         self.pending_names.push(change);
     }
 
+    /// Makes the names in one directory durable, those of directories in it included.
+    pub(super) fn sync_names(&mut self, dir: &str) {
+        self.durable_names.retain(|name, _| dir_of(name) != dir);
+        let here = self.names.iter().filter(|(name, _)| dir_of(name) == dir);
+        self.durable_names
+            .extend(here.map(|(name, node)| (name.clone(), *node)));
+        self.pending_names
+            .retain(|change| dir_of(change.name()) != dir);
+    }
+
     /// Where the bytes of the write being made land: at `offset`, unless it is misdirected.
     pub(super) fn landing(&mut self, node: u64, offset: u64, bytes: u64) -> u64 {
         if self.faults.misdirect_at_call != Some(self.calls - 1) {
@@ -204,8 +239,8 @@ impl Disk {
     }
 
     pub(super) fn used_bytes(&self) -> u64 {
-        self.names
-            .values()
+        let used: BTreeSet<u64> = self.names.values().copied().collect();
+        used.iter()
             .filter_map(|node| self.nodes.get(node))
             .map(|node| node.visible.len() as u64)
             .sum()

@@ -1,12 +1,12 @@
 //! The [`Storage`] face of the simulated disk, and the controls for tests.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::disk::{Change, Disk, DiskError, Faults, NameChange, Node, Verdict};
 use super::rng::Rng;
-use crate::io::memory::{copy_out, to_usize};
+use crate::io::memory::{copy_out, in_dir, to_usize};
 use crate::io::{Locked, Storage, StorageFile, StorageLock};
 
 /// A disk in memory that can lose power, fill up, fail and rot, all from one seed.
@@ -30,14 +30,34 @@ use crate::io::{Locked, Storage, StorageFile, StorageLock};
 #[derive(Clone, Debug)]
 pub struct SimulatedStorage {
     disk: Arc<Mutex<Disk>>,
+    /// What the names of this directory's files begin with; empty for the first one.
+    prefix: String,
 }
 
 impl SimulatedStorage {
     /// An empty disk whose every choice follows from `seed`.
     pub fn new(seed: u64) -> Self {
+        Self::over(Disk::new(seed), String::new())
+    }
+
+    fn over(disk: Disk, prefix: String) -> Self {
         Self {
-            disk: Arc::new(Mutex::new(Disk::new(seed))),
+            disk: Arc::new(Mutex::new(disk)),
+            prefix,
         }
+    }
+
+    /// The directory `dir` of the same disk, as [`Storage::create_dir`] makes it.
+    #[must_use]
+    pub fn directory(&self, dir: &Path) -> Self {
+        Self {
+            disk: Arc::clone(&self.disk),
+            prefix: format!("{}/", dir.display()),
+        }
+    }
+
+    fn full(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
     }
 
     fn disk(&self) -> MutexGuard<'_, Disk> {
@@ -87,9 +107,7 @@ impl SimulatedStorage {
     pub fn branch(&self, seed: u64) -> Self {
         let mut disk = self.disk().clone();
         disk.rng = Rng(seed);
-        Self {
-            disk: Arc::new(Mutex::new(disk)),
-        }
+        Self::over(disk, self.prefix.clone())
     }
 
     /// Keeps every write, drops locks and handles, clears the faults: a killed process.
@@ -107,7 +125,7 @@ impl SimulatedStorage {
         };
         disk.names
             .iter()
-            .map(|(name, node)| (name.clone(), length(node)))
+            .filter_map(|(name, node)| Some((in_dir(name, &self.prefix)?.to_owned(), length(node))))
             .collect()
     }
 
@@ -115,7 +133,7 @@ impl SimulatedStorage {
     /// Returns false where there is no such file.
     pub fn damage(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) -> bool {
         let mut disk = self.disk();
-        let Some(id) = disk.names.get(name).copied() else {
+        let Some(id) = disk.names.get(&self.full(name)).copied() else {
             return false;
         };
         let Some(node) = disk.nodes.get_mut(&id) else {
@@ -130,8 +148,8 @@ impl SimulatedStorage {
     /// Removes a file behind the vault's back. Returns false where there is no such file.
     pub fn lose_file(&self, name: &str) -> bool {
         let mut disk = self.disk();
-        disk.durable_names.remove(name);
-        disk.names.remove(name).is_some()
+        disk.durable_names.remove(&self.full(name));
+        disk.names.remove(&self.full(name)).is_some()
     }
 
     /// A copy of the whole disk, all of it durable, restarted, with its own seed.
@@ -150,9 +168,7 @@ impl SimulatedStorage {
         disk.next_node = source.next_node;
         disk.names = source.names.clone();
         disk.durable_names = source.names.clone();
-        Self {
-            disk: Arc::new(Mutex::new(disk)),
-        }
+        Self::over(disk, self.prefix.clone())
     }
 
     fn file(&self, disk: &Disk, node: u64) -> Arc<dyn StorageFile> {
@@ -166,7 +182,7 @@ impl SimulatedStorage {
 
 impl Storage for SimulatedStorage {
     fn dir(&self) -> PathBuf {
-        PathBuf::from("simulated:")
+        Path::new("simulated:").join(&self.prefix)
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
@@ -177,7 +193,7 @@ impl Storage for SimulatedStorage {
         disk.next_node += 1;
         disk.nodes.insert(node, Node::default());
         disk.rename_to(NameChange::Link {
-            name: name.to_owned(),
+            name: self.full(name),
             node,
         });
         Ok(self.file(&disk, node))
@@ -187,7 +203,8 @@ impl Storage for SimulatedStorage {
         let mut disk = self.disk();
         let boot = disk.boot;
         disk.enter_whole(boot)?;
-        let node = *disk.names.get(name).ok_or(io::ErrorKind::NotFound)?;
+        let node = disk.names.get(&self.full(name)).copied();
+        let node = node.ok_or(io::ErrorKind::NotFound)?;
         Ok(self.file(&disk, node))
     }
 
@@ -195,8 +212,8 @@ impl Storage for SimulatedStorage {
         let mut disk = self.disk();
         let boot = disk.boot;
         disk.enter_whole(boot)?;
-        let node = *disk.names.get(source).ok_or(io::ErrorKind::NotFound)?;
-        let (source, target) = (source.to_owned(), target.to_owned());
+        let (source, target) = (self.full(source), self.full(target));
+        let node = *disk.names.get(&source).ok_or(io::ErrorKind::NotFound)?;
         disk.rename_to(NameChange::Rename {
             source,
             target,
@@ -209,12 +226,11 @@ impl Storage for SimulatedStorage {
         let mut disk = self.disk();
         let boot = disk.boot;
         disk.enter_whole(boot)?;
-        if !disk.names.contains_key(name) {
+        let name = self.full(name);
+        if !disk.names.contains_key(&name) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        disk.rename_to(NameChange::Unlink {
-            name: name.to_owned(),
-        });
+        disk.rename_to(NameChange::Unlink { name });
         Ok(())
     }
 
@@ -222,15 +238,18 @@ impl Storage for SimulatedStorage {
         let mut disk = self.disk();
         let boot = disk.boot;
         disk.enter_whole(boot)?;
-        Ok(disk.names.keys().cloned().collect())
+        let here = disk
+            .names
+            .keys()
+            .filter_map(|name| in_dir(name, &self.prefix));
+        Ok(here.map(str::to_owned).collect())
     }
 
     fn sync_dir(&self) -> io::Result<()> {
         let mut disk = self.disk();
         let boot = disk.boot;
         disk.enter_whole(boot)?;
-        disk.durable_names = disk.names.clone();
-        disk.pending_names.clear();
+        disk.sync_names(&self.prefix);
         Ok(())
     }
 
@@ -238,15 +257,62 @@ impl Storage for SimulatedStorage {
         let mut disk = self.disk();
         let boot = disk.boot;
         disk.enter_whole(boot)?;
-        if !disk.locks.insert(name.to_owned()) {
+        if !disk.locks.insert(self.full(name)) {
             return Ok(Locked::Elsewhere(None));
         }
         let lock = SimulatedLock {
             disk: Arc::clone(&self.disk),
-            name: name.to_owned(),
+            name: self.full(name),
             boot,
         };
         Ok(Locked::Here(Box::new(lock)))
+    }
+
+    fn create_dir(&self, dir: &Path) -> io::Result<Arc<dyn Storage>> {
+        let made = self.directory(dir);
+        let mut disk = self.disk();
+        let boot = disk.boot;
+        disk.enter_whole(boot)?;
+        if disk.names.contains_key(&made.prefix) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        // The directory itself is an entry whose name ends with a slash.
+        let node = disk.next_node;
+        disk.next_node += 1;
+        disk.nodes.insert(node, Node::default());
+        let name = made.prefix.clone();
+        disk.rename_to(NameChange::Link { name, node });
+        disk.enter_whole(boot)?;
+        disk.sync_names("");
+        drop(disk);
+        Ok(Arc::new(made))
+    }
+
+    fn link(&self, name: &str, dir: &Path) -> io::Result<()> {
+        let mut disk = self.disk();
+        let boot = disk.boot;
+        disk.enter_whole(boot)?;
+        let node = disk.names.get(&self.full(name)).copied();
+        let node = node.ok_or(io::ErrorKind::NotFound)?;
+        let name = self.directory(dir).full(name);
+        disk.rename_to(NameChange::Link { name, node });
+        Ok(())
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        let name = self.directory(dir).prefix;
+        let mut disk = self.disk();
+        let boot = disk.boot;
+        disk.enter_whole(boot)?;
+        if disk
+            .names
+            .keys()
+            .any(|other| in_dir(other, &name).is_some())
+        {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        disk.rename_to(NameChange::Unlink { name });
+        Ok(())
     }
 
     fn random_u64(&self) -> u64 {

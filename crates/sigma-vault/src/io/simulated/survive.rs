@@ -1,6 +1,6 @@
 //! Which unsynced changes a power cut leaves behind.
 
-use super::disk::{Change, Disk, Faults, Node};
+use super::disk::{Change, Disk, Faults, Node, drop_orphans};
 use super::rng::Rng;
 use crate::io::memory::to_usize;
 
@@ -18,6 +18,7 @@ impl Disk {
                 change.apply(&mut names);
             }
         }
+        drop_orphans(&mut names);
         self.durable_names = names.clone();
         self.names = names;
         let mut nodes = std::mem::take(&mut self.nodes);
@@ -55,6 +56,7 @@ impl Disk {
                 change.apply(&mut node.visible);
             }
         }
+        drop_orphans(&mut names);
         self.nodes
             .retain(|id, _| names.values().any(|node| node == id));
         for node in self.nodes.values_mut() {
