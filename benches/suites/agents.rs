@@ -4,6 +4,8 @@
 //! Tasks are almost empty, so the figures are the cost of handing a task over and hearing back. Ours
 //! keeps its time accounting on; the peers keep none.
 
+#[path = "agents/actors.rs"]
+mod actors;
 mod agents_batch;
 #[path = "agents/ask.rs"]
 mod ask;
@@ -26,23 +28,46 @@ use std::time::Duration;
 
 const WORKERS: usize = 2;
 
+type Part = fn(&mut Suite, &Runtime) -> Result<(), BenchError>;
+
+/// The parts of the suite. `cargo bench --bench agents -- 'ask|bulk'` runs those whose names begin so.
+const PARTS: [(&str, Part); 14] = [
+    ("spawn_outside", spawn_outside),
+    ("spawn_inside", |suite, _| spawn_inside(suite)),
+    ("bulk", bulk),
+    ("submit_and_join", ask::submit_and_join),
+    ("ask_same_worker", ask::same_worker),
+    ("ask_across_cores", ask::across_cores),
+    ("mailbox", ask::mailbox),
+    ("actors", actors::rows),
+    ("open_loop", |suite, _| load::open_loop(suite)),
+    ("overload", |suite, _| load::overload(suite)),
+    ("hedging", |suite, _| tail::hedging(suite)),
+    ("fan_out", tail::fan_out),
+    ("memory", |suite, runtime| {
+        memory::idle_agents(suite, runtime)?;
+        accounting(suite)
+    }),
+    ("batch", |suite, _| agents_batch::rows(suite)),
+];
+
 fn main() -> ExitCode {
+    let filter = std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with('-'));
+    let is_wanted = |name: &str| {
+        filter
+            .as_ref()
+            .is_none_or(|filter| filter.split('|').any(|wanted| name.starts_with(wanted)))
+    };
     neurectomy_bench::run("agents", |suite| {
         let runtime = runtime(4096)?;
-        spawn_outside(suite, &runtime)?;
-        spawn_inside(suite)?;
-        bulk(suite, &runtime)?;
-        ask::submit_and_join(suite, &runtime)?;
-        ask::same_worker(suite, &runtime)?;
-        ask::across_cores(suite, &runtime)?;
-        ask::mailbox(suite, &runtime)?;
-        load::open_loop(suite)?;
-        load::overload(suite)?;
-        tail::hedging(suite)?;
-        tail::fan_out(suite, &runtime)?;
-        memory::idle_agents(suite, &runtime)?;
-        accounting(suite)?;
-        agents_batch::rows(suite)
+        for (name, part) in PARTS {
+            if is_wanted(name) {
+                part(suite, &runtime)?;
+            }
+        }
+        Ok(())
     })
 }
 

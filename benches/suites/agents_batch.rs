@@ -9,6 +9,7 @@ use neurectomy_bench::{BenchError, Goal, Row, Suite};
 use rayon::prelude::*;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(super) fn rows(suite: &mut Suite) -> Result<(), BenchError> {
@@ -36,6 +37,25 @@ fn shortest<const N: usize>(
         }
     }
     Ok(times)
+}
+
+/// The median of several runs of each variant, in turn.
+fn medians<const N: usize>(
+    rounds: usize,
+    variants: [&dyn Fn() -> Result<(), BenchError>; N],
+) -> Result<[Duration; N], BenchError> {
+    let mut times = [const { Vec::new() }; N];
+    for _ in 0..rounds {
+        for (times, variant) in times.iter_mut().zip(variants) {
+            let start = Instant::now();
+            variant()?;
+            times.push(start.elapsed());
+        }
+    }
+    Ok(times.map(|mut times| {
+        times.sort_unstable();
+        times[times.len() / 2]
+    }))
 }
 
 /// Work that depends on every byte: four rounds of a rolling mix. About 300 MB/s on one core.
@@ -221,7 +241,8 @@ fn items(
     Ok(())
 }
 
-/// Work of a fixed amount, about 5 ms.
+/// Work of a fixed amount, about 5 ms; one copy of the loop for both sides.
+#[inline(never)]
 fn compute(seed: u64) -> u64 {
     (0..4_000_000_u64).fold(seed, |sum, n| (sum ^ n).wrapping_mul(0x0000_0100_0000_01b3))
 }
@@ -317,12 +338,52 @@ fn waiting(suite: &mut Suite, runtime: &Runtime) -> Result<(), BenchError> {
         };
         tokio.block_on(waits)
     };
+    let executor = Arc::new(async_executor::Executor::new());
+    let (stop, stopped) = kanal::bounded_async::<()>(1);
+    let executing: Vec<_> = (0..WORKERS)
+        .map(|_| {
+            let (executor, stopped) = (Arc::clone(&executor), stopped.clone());
+            std::thread::spawn(move || {
+                async_io::block_on(executor.run(async move {
+                    let _ = stopped.recv().await;
+                }));
+            })
+        })
+        .collect();
+    let in_async_io = || {
+        let tasks: Vec<_> = (0..count)
+            .map(|item| {
+                executor.spawn(async move {
+                    async_io::Timer::after(WAIT).await;
+                    item
+                })
+            })
+            .collect();
+        futures_lite::future::block_on(async {
+            for (wanted, task) in (0..count).zip(tasks) {
+                if task.await != wanted {
+                    return Err("async-executor: a wrong answer".into());
+                }
+            }
+            Ok(())
+        })
+    };
     let (by_futures, by_threads) = (|| run(&futures), || run(&threads));
-    let [alone, futures_time, threads_time, tokio_time] = shortest(
-        suite.size(1, 5),
-        [&one_by_one, &by_futures, &by_threads, &in_tokio],
+    let start = Instant::now();
+    run(&threads)?;
+    let first_run = start.elapsed();
+    let [alone] = shortest(suite.size(1, 3), [&one_by_one])?;
+    let [futures_time, threads_time, tokio_time, async_io_time] = medians(
+        suite.size(1, 21),
+        [&by_futures, &by_threads, &in_tokio, &in_async_io],
     )?;
+    drop(stop);
+    for thread in executing {
+        let _ = thread.join();
+    }
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    let name = "32 waits of 10 ms, threads, first run, which starts them";
+    suite.record(Row::new(name, "ms", ms(first_run)));
     for (name, time) in [("futures", futures_time), ("threads", threads_time)] {
         suite.record(
             Row::new(
@@ -332,11 +393,13 @@ fn waiting(suite: &mut Suite, runtime: &Runtime) -> Result<(), BenchError> {
             )
             .goal(Goal::OursAtLeast(30.0)),
         );
-        suite.record(
-            Row::new(&format!("32 waits of 10 ms, {name}"), "ms", ms(time))
-                .against("tokio", ms(tokio_time))
-                .goal(Goal::RatioAtMost(1.0)),
-        );
+        for (peer, peer_time) in [("tokio", tokio_time), ("async-io", async_io_time)] {
+            suite.record(
+                Row::new(&format!("32 waits of 10 ms, {name}"), "ms", ms(time))
+                    .against(peer, ms(peer_time))
+                    .goal(Goal::RatioAtMost(1.0)),
+            );
+        }
     }
     Ok(())
 }

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Answers with the message and keeps a sum, so that nothing can be left out.
-struct Echo(u64);
+#[derive(Default)]
+pub(crate) struct Echo(u64);
 
 impl Agent for Echo {
     type Message = u64;
@@ -48,7 +49,7 @@ fn by_turns(
     (a, b)
 }
 
-fn tokio_runtime() -> Result<tokio::runtime::Runtime, BenchError> {
+pub(crate) fn tokio_runtime() -> Result<tokio::runtime::Runtime, BenchError> {
     Ok(tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .enable_all()
@@ -99,14 +100,19 @@ pub(crate) fn submit_and_join(suite: &mut Suite, runtime: &Runtime) -> Result<()
 pub(crate) fn same_worker(suite: &mut Suite, runtime: &Runtime) -> Result<(), BenchError> {
     let each = suite.size(20, 20_000);
     let agent = runtime.spawn_agent(AgentConfig::new("echo", "work"), || Echo(0))?;
-    let ours = |count: usize| {
+    // `call` says in one step that the answer is waited for; `ask` and `join` say it in two.
+    let ours = |count: usize, in_one_step: bool| {
         let agent = agent.clone();
         let task = Task::new("work", move |_: &TaskContext<'_>| {
             let one = |i: u64| {
                 let start = Instant::now();
-                let answer = agent.call(i);
+                let answer = if in_one_step {
+                    agent.call(i).ok()
+                } else {
+                    agent.ask(i).ok().and_then(|handle| handle.join().ok())
+                };
                 let took = start.elapsed();
-                assert_eq!(answer.ok(), Some(i));
+                assert_eq!(answer, Some(i));
                 took
             };
             (0..count as u64).map(one).collect::<Vec<Duration>>()
@@ -138,16 +144,30 @@ pub(crate) fn same_worker(suite: &mut Suite, runtime: &Runtime) -> Result<(), Be
         }));
         times.expect("the task ends")
     };
-    let (mut ours, mut theirs) = by_turns(suite.size(1, 5), each, ours, theirs);
+    let mut in_two_steps = Vec::new();
+    let with_both = |count: usize| {
+        in_two_steps.extend(ours(count, false));
+        ours(count, true)
+    };
+    let (mut calls, mut theirs) = by_turns(suite.size(1, 5), each, with_both, theirs);
     for (name, q, goal) in [("p50", 0.5, 0.9), ("p99", 0.99, 0.2)] {
+        let peer = quantile_ns(&mut theirs, q);
         suite.record(
             Row::new(
-                &format!("ask, same worker, {name}"),
+                &format!("ask, same worker (call), {name}"),
                 "ns",
-                quantile_ns(&mut ours, q),
+                quantile_ns(&mut calls, q),
             )
-            .against("tokio mpsc+oneshot", quantile_ns(&mut theirs, q))
+            .against("tokio mpsc+oneshot", peer)
             .goal(Goal::RatioAtMost(goal)),
+        );
+        suite.record(
+            Row::new(
+                &format!("ask, same worker (ask and join), {name}"),
+                "ns",
+                quantile_ns(&mut in_two_steps, q),
+            )
+            .against("tokio mpsc+oneshot", peer),
         );
     }
     Ok(())

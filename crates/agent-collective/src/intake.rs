@@ -2,7 +2,7 @@
 //! worker, so that submitters and workers share no line in the common case.
 
 use crate::lanes::{Lane, Lanes};
-use crate::primitive::{AtomicU64, AtomicUsize, Ordering};
+use crate::primitive::{AtomicU64, AtomicUsize, Ordering, fence};
 use crate::space::Space;
 use crossbeam_utils::CachePadded;
 
@@ -110,6 +110,15 @@ impl Intake {
     pub fn leave(&self, lane: Lane) {
         self.left.add_one(lane);
         self.space.wake_one();
+    }
+
+    /// Gives one place back here and one in `other`, with one fence for both.
+    pub fn leave_with(&self, other: &Self, lane: Lane) {
+        self.left.add_one(lane);
+        other.left.add_one(lane);
+        fence(Ordering::SeqCst);
+        self.space.wake_one_after_fence();
+        other.space.wake_one_after_fence();
     }
 }
 

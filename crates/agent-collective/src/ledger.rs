@@ -26,9 +26,9 @@ pub(crate) enum Phase {
     Blocked(usize),
 }
 
-/// The CPU clock is a system call, so it is read at most once per this many nanoseconds of wall
-/// time and the CPU time since is shared out by the wall time of each team's running phases.
-const CPU_READ_INTERVAL_NS: u64 = 50_000;
+/// The CPU clock is a system call, so it is read at most once per this many nanoseconds that were
+/// not idle, and the CPU time since is shared out by the wall time of each team's running phases.
+const CPU_READ_INTERVAL_NS: u64 = 100_000;
 
 /// A number that one thread changes and others read.
 #[derive(Debug, Default)]
@@ -81,7 +81,8 @@ pub(crate) struct Ledger {
     overhead_cpu_ns: Own,
     overhead_unread_ns: Own,
     cpu_read_ns: Own,
-    cpu_read_at_ns: Own,
+    /// Time since that reading in all phases but idle.
+    busy_unread_ns: Own,
     rows: Box<[LiveRow]>,
     /// Team and deadline of each unfinished unit that has one, the innermost last.
     open: Mutex<Vec<(usize, u64)>>,
@@ -222,7 +223,7 @@ impl Ledger {
             overhead_cpu_ns: Own::default(),
             overhead_unread_ns: Own::default(),
             cpu_read_ns: Own::default(),
-            cpu_read_at_ns: Own::default(),
+            busy_unread_ns: Own::default(),
             rows: (0..teams).map(|_| LiveRow::new(latency)).collect(),
             open: Mutex::new(Vec::new()),
         };
@@ -233,7 +234,7 @@ impl Ledger {
     /// Starts the timeline again at `now_ns`, so that those of all workers begin at one stamp.
     pub(crate) fn open_at(&self, now_ns: u64) {
         self.since_ns.set(now_ns);
-        self.cpu_read_at_ns.set(now_ns);
+        self.busy_unread_ns.set(0);
     }
 
     /// Starts counting the CPU time of the calling thread, which is the worker's own.
@@ -269,7 +270,7 @@ impl Ledger {
     /// Changes the phase and returns the one that ended.
     pub(crate) fn switch(&self, now_ns: u64, next: Phase) -> Phase {
         let before = self.write(|| self.change_phase(now_ns, next));
-        self.read_cpu_if_due(now_ns);
+        self.read_cpu_if_due();
         before
     }
 
@@ -277,6 +278,9 @@ impl Ledger {
         let ending = Phase::from_word(self.phase.load(Ordering::Relaxed));
         let ns = now_ns.saturating_sub(self.since_ns.get());
         self.since_ns.set(self.since_ns.get().max(now_ns));
+        if ending != Phase::Idle {
+            self.busy_unread_ns.add(ns);
+        }
         match ending {
             Phase::Idle => self.idle_ns.add(ns),
             Phase::Overhead => {
@@ -293,9 +297,9 @@ impl Ledger {
         ending
     }
 
-    fn read_cpu_if_due(&self, now_ns: u64) {
-        if now_ns.saturating_sub(self.cpu_read_at_ns.get()) >= CPU_READ_INTERVAL_NS {
-            self.read_cpu(now_ns);
+    fn read_cpu_if_due(&self) {
+        if self.busy_unread_ns.get() >= CPU_READ_INTERVAL_NS {
+            self.read_cpu();
         }
     }
 
@@ -332,7 +336,7 @@ impl Ledger {
                 row.overdue.add(1);
             }
         });
-        self.read_cpu_if_due(now_ns);
+        self.read_cpu_if_due();
     }
 
     /// A share of a bulk job ends: `count` items, begun together, of which some failed.
@@ -351,7 +355,7 @@ impl Ledger {
                 row.overdue.add(count);
             }
         });
-        self.read_cpu_if_due(now_ns);
+        self.read_cpu_if_due();
     }
 
     /// The items of a share of a bulk job start.
@@ -388,7 +392,7 @@ impl Ledger {
     /// The worker's thread ends: its CPU clock is read a last time and it counts as idle from now.
     pub(crate) fn close(&self, now_ns: u64) {
         self.switch(now_ns, Phase::Idle);
-        self.read_cpu(now_ns);
+        self.read_cpu();
     }
 
     /// A copy with the phase that is going on included up to `now_ns`. The latencies may hold a
@@ -415,11 +419,11 @@ impl Ledger {
     }
 
     /// Shares the CPU time since the last reading out by unread running and overhead time.
-    fn read_cpu(&self, now_ns: u64) {
+    fn read_cpu(&self) {
         let cpu_ns = thread_cpu_ns();
         let used_ns = u128::from(cpu_ns.saturating_sub(self.cpu_read_ns.get()));
         self.cpu_read_ns.set(cpu_ns);
-        self.cpu_read_at_ns.set(now_ns);
+        self.busy_unread_ns.set(0);
         let overhead_ns = self.overhead_unread_ns.get();
         let unread_ns = overhead_ns + self.rows.iter().map(|row| row.unread_ns.get()).sum::<u64>();
         self.write(|| {

@@ -108,8 +108,8 @@ pub mod model {
     pub use crate::intake::Intake;
     pub use crate::lanes::Lane;
     pub use crate::latch::Latch;
-    pub use crate::park::{Sleepers, park_until};
-    pub use crate::primitive::Parker;
+    pub use crate::park::{Choice, Parker, Sleepers, park_until};
+    pub use crate::primitive::thread::current as current_thread;
     pub use crate::task::{Gone, Slot};
 }
 

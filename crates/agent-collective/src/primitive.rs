@@ -6,11 +6,14 @@ use std::sync::PoisonError;
 
 #[cfg(not(neurectomy_loom))]
 mod real {
-    pub(crate) use crossbeam_utils::sync::{Parker, Unparker};
     pub(crate) use std::sync::atomic::{
         AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence,
     };
     pub(crate) use std::sync::{Mutex, MutexGuard};
+
+    pub(crate) mod thread {
+        pub(crate) use std::thread::{Thread, current, park, park_timeout};
+    }
 
     /// The standard cell with loom's way of access.
     #[derive(Debug)]
@@ -27,6 +30,17 @@ mod real {
     }
 }
 
+/// The processor that the calling thread runs on at the moment; 0 where nobody says.
+#[cfg(all(target_os = "linux", not(miri), not(neurectomy_loom)))]
+pub(crate) fn current_cpu() -> usize {
+    rustix::thread::sched_getcpu()
+}
+
+#[cfg(not(all(target_os = "linux", not(miri), not(neurectomy_loom))))]
+pub(crate) fn current_cpu() -> usize {
+    0
+}
+
 #[cfg(not(neurectomy_loom))]
 pub(crate) use real::*;
 
@@ -37,54 +51,51 @@ mod model {
         AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence,
     };
     pub(crate) use loom::sync::{Mutex, MutexGuard};
-    use std::sync::Arc;
-    use std::time::Duration;
 
-    /// Same contract as crossbeam's `Parker`: one token, `park` takes it or waits for it.
-    #[derive(Debug)]
-    pub struct Parker {
-        unparker: Unparker,
-    }
+    /// The token of each thread as the standard library has it. loom's own is lost on a thread that
+    /// is unparked while it waits for something else, such as a join.
+    pub mod thread {
+        use super::super::lock;
+        use loom::sync::{Arc, Condvar, Mutex};
+        use std::sync::PoisonError;
+        use std::time::Duration;
 
-    #[derive(Clone, Debug)]
-    pub(crate) struct Unparker {
-        token: Arc<(Mutex<bool>, loom::sync::Condvar)>,
-    }
-
-    impl Parker {
-        pub(crate) fn new() -> Self {
-            let token = Arc::new((Mutex::new(false), loom::sync::Condvar::new()));
-            Self {
-                unparker: Unparker { token },
-            }
+        loom::thread_local! {
+            static OWN: Thread = Thread {
+                token: Arc::new((Mutex::new(false), Condvar::new())),
+            };
         }
 
-        pub(crate) fn unparker(&self) -> &Unparker {
-            &self.unparker
+        #[derive(Clone, Debug)]
+        pub struct Thread {
+            token: Arc<(Mutex<bool>, Condvar)>,
         }
 
-        pub(crate) fn park(&self) {
-            let (token, signal) = &*self.unparker.token;
-            let mut present = super::lock(token);
+        pub fn current() -> Thread {
+            OWN.with(Clone::clone)
+        }
+
+        pub(crate) fn park() {
+            let own = current();
+            let (token, signal) = &*own.token;
+            let mut present = lock(token);
             while !*present {
-                present = signal
-                    .wait(present)
-                    .unwrap_or_else(std::sync::PoisonError::into_inner);
+                present = signal.wait(present).unwrap_or_else(PoisonError::into_inner);
             }
             *present = false;
         }
 
         /// loom has no time: waits like `park`.
-        pub(crate) fn park_timeout(&self, _timeout: Duration) {
-            self.park();
+        pub(crate) fn park_timeout(_: Duration) {
+            park();
         }
-    }
 
-    impl Unparker {
-        pub(crate) fn unpark(&self) {
-            let (token, signal) = &*self.token;
-            *super::lock(token) = true;
-            signal.notify_one();
+        impl Thread {
+            pub fn unpark(&self) {
+                let (token, signal) = &*self.token;
+                *lock(token) = true;
+                signal.notify_one();
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::task::{InlineTask, Priority};
 use crossbeam_deque::{Injector, Steal, Stealer, Worker as Deque};
 use std::sync::Arc;
 
+use crate::park::Choice;
 use crate::runtime::Shared;
 use crate::worker::Worker;
 
@@ -96,18 +97,18 @@ impl RunQueues {
         }
     }
 
-    /// Queues an entry for any worker and returns the worker to wake rather than another.
-    pub(crate) fn push(&self, entry: Entry) -> Option<usize> {
+    /// Queues an entry for any worker and says whom to wake.
+    pub(crate) fn push(&self, entry: Entry) -> Choice {
         match (entry.priority(), entry.preferred()) {
             (Priority::High, _) => self.high.push(entry),
             (Priority::Low, _) => self.low.push(entry),
             (Priority::Normal, None) => self.normal.push(entry),
             (Priority::Normal, Some(worker)) => {
                 self.inboxes[worker].push(entry);
-                return Some(worker);
+                return Choice::Worker(worker);
             }
         }
-        None
+        Choice::Any
     }
 
     /// The worker that an affinity key points to.
@@ -140,8 +141,15 @@ impl RunQueues {
         take(&self.inboxes[worker])
     }
 
-    /// Takes from the deque or inbox of another worker, starting at `first`.
-    pub(crate) fn steal(&self, thief: usize, first: usize) -> Option<Entry> {
+    /// Takes from the deque or inbox of another worker, starting at `first`: one entry to run and up
+    /// to `limit - 1` more onto `deque`, of a deque half at most.
+    pub(crate) fn steal(
+        &self,
+        thief: usize,
+        first: usize,
+        deque: &Deque<Entry>,
+        limit: usize,
+    ) -> Option<Entry> {
         let workers = self.stealers.len();
         let victims = (0..workers)
             .map(|i| (first + i) % workers)
@@ -150,7 +158,7 @@ impl RunQueues {
             let stealer = &self.stealers[victim];
             let stolen = match stealer.is_empty() {
                 true => None,
-                false => steal_until_known(|| stealer.steal()),
+                false => steal_until_known(|| stealer.steal_batch_with_limit_and_pop(deque, limit)),
             };
             stolen.or_else(|| take(&self.inboxes[victim]))
         })

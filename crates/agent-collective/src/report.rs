@@ -21,8 +21,8 @@ pub struct Report {
     pub blocked: Duration,
     /// Sum over all workers: finding, stealing and handing over work, bookkeeping.
     pub overhead: Duration,
-    /// CPU time of the overhead. Like every CPU time here it is read at most every 50 us and does
-    /// not include a task that is still running.
+    /// CPU time of the overhead. Like every CPU time here it is read at most every 100 us of work
+    /// and does not include a task that is still running.
     pub overhead_cpu: Duration,
     /// Sum over all workers: parked because there was nothing to do.
     pub idle: Duration,

@@ -26,6 +26,11 @@ impl Space {
     /// Wakes the first waiter; called after the depth was lowered.
     pub(crate) fn wake_one(&self) {
         fence(Ordering::SeqCst);
+        self.wake_one_after_fence();
+    }
+
+    /// As [`wake_one`](Self::wake_one) for a caller that has passed a SeqCst fence since.
+    pub(crate) fn wake_one_after_fence(&self) {
         if self.waiting.load(Ordering::Relaxed) == 0 {
             return;
         }

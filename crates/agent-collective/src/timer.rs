@@ -1,6 +1,6 @@
 //! Calls at a time: one thread per runtime, started when it is first needed.
 
-use crate::clock::{Clock, duration_ns};
+use crate::clock::{Clock, OnTime, duration_ns};
 use crate::worker::drop_quietly;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -81,6 +81,7 @@ impl Inner {
     }
 
     fn run(&self) {
+        let _on_time = OnTime::begin();
         let mut agenda = self.agenda();
         loop {
             let now_ns = self.clock.now_ns();

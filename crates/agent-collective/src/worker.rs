@@ -1,10 +1,11 @@
 //! A worker thread: finds entries, runs them, books its time.
 
+use crate::clock::OnTime;
 use crate::error::TaskError;
 use crate::lanes::Lane;
 use crate::ledger::{Finished, Ledger, Phase};
-use crate::park::Patience;
-use crate::primitive::{Ordering, Parker};
+use crate::park::{Choice, Parker, Patience};
+use crate::primitive::Ordering;
 use crate::queue::Entry;
 use crate::runtime::{RuntimeHandle, Shared};
 use crate::task::{Header, Priority, TaskContext, task_error};
@@ -23,6 +24,11 @@ const BATCH_MAX: u64 = 32;
 /// ... and no more than it runs in about so many nanoseconds, by the tasks it ran before: what
 /// lies on its deque waits for it unless somebody steals it.
 const BATCH_NS: u64 = 20_000;
+
+/// A worker keeps about so many entries on its own deque at most; further ones go to the shared
+/// queue, from which all workers take batches. A deque that grows to thousands is copied and
+/// returned to the system again and again, which took a quarter of the time of small tasks.
+const OWN_MAX: u32 = 512;
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Worker>>> = const { RefCell::new(None) };
@@ -55,6 +61,9 @@ pub(crate) struct Worker {
     ticks: Cell<u32>,
     random: Cell<u64>,
     patience: Patience,
+    /// About how many entries the own deque holds: what others steal is not seen, what comes in
+    /// batches is not counted, and it begins anew when the deque is empty.
+    own: Cell<u32>,
     /// Moving average of the time that a unit takes.
     unit_ns: Cell<u64>,
 }
@@ -77,6 +86,7 @@ impl Worker {
             ticks: Cell::new(0),
             random,
             patience: Patience::new(),
+            own: Cell::new(0),
             unit_ns: Cell::new(BATCH_NS),
         }
     }
@@ -109,6 +119,7 @@ impl Worker {
     /// The body of the worker's thread: runs entries until the runtime has shut down.
     pub(crate) fn main(self) {
         let _guard = AbortOnUnwind;
+        let _on_time = OnTime::begin();
         let worker = Rc::new(self);
         CURRENT.set(Some(Rc::clone(&worker)));
         worker.shared().wait_for_opening(worker.index);
@@ -121,12 +132,13 @@ impl Worker {
     }
 
     /// Queues an entry that this worker made: on its own deque, unless priority or affinity say
-    /// otherwise. Returns the worker to wake rather than another.
-    pub(crate) fn push(&self, entry: Entry) -> Option<usize> {
+    /// otherwise. Says whom to wake.
+    pub(crate) fn push(&self, entry: Entry) -> Choice {
         let own = entry.preferred().is_none_or(|worker| worker == self.index);
-        if entry.priority() == Priority::Normal && own {
+        if entry.priority() == Priority::Normal && own && self.own.get() < OWN_MAX {
+            self.own.set(self.own.get() + 1);
             self.deque.push(entry);
-            return None;
+            return Choice::Any;
         }
         self.shared().queues.push(entry)
     }
@@ -217,16 +229,24 @@ impl Worker {
         {
             return Some(entry);
         }
-        self.deque
-            .pop()
+        self.pop()
             .or_else(|| queues.take_inbox(self.index))
             .or_else(|| queues.take_normal_batch(&self.deque, self.batch()))
+    }
+
+    fn pop(&self) -> Option<Entry> {
+        let popped = self.deque.pop();
+        self.own.set(match &popped {
+            Some(_) => self.own.get().saturating_sub(1),
+            None => 0,
+        });
+        popped
     }
 
     fn take_anywhere(&self) -> Option<Entry> {
         let queues = &self.shared().queues;
         self.take_near()
-            .or_else(|| queues.steal(self.index, self.next_random()))
+            .or_else(|| queues.steal(self.index, self.next_random(), &self.deque, self.batch()))
             .or_else(|| queues.take_low())
     }
 

@@ -9,12 +9,13 @@
 #![cfg(neurectomy_loom)]
 
 use agent_collective::model::{
-    Census, Gate, Gone, Intake, Lane, Latch, Parker, Sleepers, Slot, park_until,
+    Census, Choice, Gate, Gone, Intake, Lane, Latch, Parker, Sleepers, Slot, current_thread,
+    park_until,
 };
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use loom::thread;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 
 /// Workers with the real sleeping protocol around a queue that is just a count. Accesses to it
 /// are relaxed, so what the protocol promises rests on its own fences.
@@ -39,7 +40,7 @@ impl Pool {
 
     fn submit(&self) {
         self.queued.fetch_add(1, Ordering::Relaxed);
-        self.sleepers.notify(None);
+        self.sleepers.notify(Choice::Any);
     }
 
     fn close(&self) {
@@ -85,6 +86,37 @@ fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
     builder.check(model);
+}
+
+/// Two wakers and an unpark of the thread from elsewhere; a token that is lost, also one that comes
+/// while a late waker of the last sleep is still under way, leaves the owner asleep for ever.
+#[test]
+fn a_token_is_never_lost() {
+    check(3, || {
+        let parker = Parker::new();
+        let given = Arc::new(AtomicUsize::new(0));
+        let give = |waker: Waker, given: Arc<AtomicUsize>| {
+            given.fetch_add(1, Ordering::Release);
+            waker.wake();
+        };
+        let owner = current_thread();
+        let first = thread::spawn({
+            let (waker, given) = (parker.waker(), Arc::clone(&given));
+            move || give(waker, given)
+        });
+        let second = thread::spawn({
+            let (waker, given) = (parker.waker(), Arc::clone(&given));
+            move || {
+                owner.unpark();
+                give(waker, given);
+            }
+        });
+        while given.load(Ordering::Acquire) < 2 {
+            parker.park();
+        }
+        first.join().unwrap();
+        second.join().unwrap();
+    });
 }
 
 #[test]

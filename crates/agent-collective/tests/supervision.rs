@@ -184,7 +184,10 @@ fn an_agent_cannot_reserve_past_its_budget_and_gives_it_back_when_it_ends() {
     assert_eq!(error.owner, "hoard");
     assert_eq!(agent.memory().bytes_in_use(), 700);
     agent.stop();
-    assert_eq!(agent.memory().bytes_in_use(), 0);
+    // The worker that gave the answer may be about to leave the agent, and then drops it.
+    while agent.memory().bytes_in_use() > 0 {
+        std::thread::yield_now();
+    }
     let none = AgentConfig::new("none", "any").memory_bytes_max(0);
     assert!(runtime.spawn_agent(none, || Hoard(Vec::new())).is_err());
     let default = runtime.spawn_agent(AgentConfig::new("d", "any"), || Hoard(Vec::new()));

@@ -22,6 +22,9 @@ use std::time::Duration;
 
 /// Messages handled in one turn on a worker before others get theirs.
 const MESSAGES_PER_TURN: usize = 32;
+/// Messages that the driver takes out of the mailbox at a time, so that senders and driver meet at
+/// its lock less often.
+const HAND_MAX: usize = 16;
 
 /// One message on its way.
 pub(super) struct Letter<A: Agent> {
@@ -50,6 +53,8 @@ pub(super) struct AgentCell<A: Agent> {
     place: Option<Place>,
     /// The supervisor wants it made anew before the next message.
     remake: AtomicBool,
+    /// `stop` was called: what the driver has in hand is not handled any more.
+    stopping: AtomicBool,
 }
 
 struct Mailbox<A: Agent> {
@@ -59,6 +64,16 @@ struct Mailbox<A: Agent> {
     stopped: bool,
     /// Waiting for an answer or for space while somebody else drives.
     drivers: Waiters,
+}
+
+impl<A: Agent> Mailbox<A> {
+    /// Whether the caller has to queue the agent: keeps the promise that letters imply a driver or
+    /// a place in the queue.
+    fn take_queueing(&mut self) -> bool {
+        let needed = !self.letters.is_empty() && !self.queued && !self.driven;
+        self.queued |= needed;
+        needed
+    }
 }
 
 /// Touched only by the driver, and by `stop` when nobody drives.
@@ -111,6 +126,7 @@ impl<A: Agent> AgentCell<A> {
             memory,
             place,
             remake: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
         }))
     }
 
@@ -158,6 +174,7 @@ impl<A: Agent> AgentCell<A> {
         worker: Option<&Worker>,
     ) -> Result<(), A::Message> {
         let header = self.header(reply.as_deref());
+        let awaited = reply.is_some();
         let mut mailbox = lock(&self.mailbox);
         if mailbox.stopped {
             drop(mailbox);
@@ -171,7 +188,11 @@ impl<A: Agent> AgentCell<A> {
             message,
             reply,
         });
-        self.queue_if_needed(&mut mailbox, worker);
+        let queueing = mailbox.take_queueing();
+        drop(mailbox);
+        if queueing {
+            self.enqueue(worker, awaited);
+        }
         Ok(())
     }
 
@@ -195,14 +216,14 @@ impl<A: Agent> AgentCell<A> {
             .fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Keeps the promise that letters imply a driver or a place in the queue.
-    fn queue_if_needed(&self, mailbox: &mut Mailbox<A>, worker: Option<&Worker>) {
-        if mailbox.letters.is_empty() || mailbox.queued || mailbox.driven {
-            return;
-        }
+    /// Puts the agent into the queue after [`Mailbox::take_queueing`] said so, without the lock of
+    /// the mailbox: whoever is woken by it takes that lock next.
+    fn enqueue(&self, worker: Option<&Worker>, awaited: bool) {
         if let Some(me) = self.me.upgrade() {
-            mailbox.queued = true;
-            self.shared().enqueue(Entry::Shared(me), worker, true);
+            match worker {
+                None if awaited => self.shared().enqueue_awaited(Entry::Shared(me)),
+                _ => self.shared().enqueue(Entry::Shared(me), worker, true),
+            }
         }
     }
 
@@ -221,18 +242,40 @@ impl<A: Agent> AgentCell<A> {
             }
             mailbox.driven = true;
         }
-        for _ in 0..letters_max {
-            if enough() {
-                break;
-            }
-            let Some(letter) = lock(&self.mailbox).letters.pop_front() else {
+        let mut hand = VecDeque::new();
+        let mut left = letters_max;
+        while left > 0 && !enough() {
+            let Some(letter) = hand
+                .pop_front()
+                .or_else(|| self.take_letters(&mut hand, left))
+            else {
                 break;
             };
-            self.gate.leave();
-            self.handle(worker, letter);
+            left -= 1;
+            if self.stopping.load(Ordering::Acquire) {
+                self.cancel_letters([letter], &self.stopped_error());
+            } else {
+                self.gate.leave();
+                self.handle(worker, letter);
+            }
+        }
+        if !hand.is_empty() {
+            let mut mailbox = lock(&self.mailbox);
+            while let Some(letter) = hand.pop_back() {
+                mailbox.letters.push_front(letter);
+            }
         }
         self.end_driving(worker);
         true
+    }
+
+    /// Takes the next letter, and further ones into the empty `hand`.
+    fn take_letters(&self, hand: &mut VecDeque<Letter<A>>, left: usize) -> Option<Letter<A>> {
+        let mut mailbox = lock(&self.mailbox);
+        let first = mailbox.letters.pop_front()?;
+        let more = mailbox.letters.len().min(HAND_MAX.min(left) - 1);
+        hand.extend(mailbox.letters.drain(..more));
+        Some(first)
     }
 
     /// Handles one message on this worker at once, if the agent is idle and its mailbox empty;
@@ -272,10 +315,13 @@ impl<A: Agent> AgentCell<A> {
             mailbox = lock(&self.mailbox);
         }
         mailbox.driven = false;
-        self.queue_if_needed(&mut mailbox, Some(worker));
+        let queueing = mailbox.take_queueing();
         let left = !mailbox.letters.is_empty();
         let drivers = left.then(|| mailbox.drivers.take_all());
         drop(mailbox);
+        if queueing {
+            self.enqueue(Some(worker), false);
+        }
         if let Some(drivers) = drivers {
             wake_all(drivers);
         }
@@ -420,6 +466,7 @@ impl<A: Agent> AgentCell<A> {
     /// Refuses further messages and answers the waiting ones with `AgentStopped`. The message
     /// that is being handled is finished.
     pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
         let letters = {
             let mut mailbox = lock(&self.mailbox);
             mailbox.stopped = true;
@@ -439,7 +486,7 @@ impl<A: Agent> AgentCell<A> {
         }
     }
 
-    fn cancel_letters(&self, letters: VecDeque<Letter<A>>, error: &TaskError) {
+    fn cancel_letters(&self, letters: impl IntoIterator<Item = Letter<A>>, error: &TaskError) {
         for letter in letters {
             self.gate.leave();
             drop_quietly(letter.message);

@@ -9,9 +9,18 @@ use std::cell::Cell;
 const LOOKS_MIN: u32 = 3;
 /// Looks after which the processor is offered to other threads in between.
 const LOOKS_BEFORE_YIELD: u32 = 96;
-/// Shortest and longest time spent looking, in nanoseconds. The longest is about what a sleep of
-/// no length costs until the worker runs again.
-const BUDGET_NS_MIN: u64 = 1_000;
+/// The same for a patient searcher, who is so because work came within microseconds again and again:
+/// whoever brings it, and waits for what this worker has just done, may be on the same processor.
+///
+/// Nobody else may do so early. Others count on a searcher, and one that gave its processor to a
+/// thread that computes is away for milliseconds: with 8 looks for all, the p99 of tasks of 1 ms at
+/// 0.7 load of both processors was 2.4 times the ideal one.
+const LOOKS_BEFORE_YIELD_PATIENT: u32 = 8;
+/// A searcher with at least this limit, in nanoseconds, is patient.
+const PATIENT_NS: u64 = 16_000;
+/// Below this time spent looking, in nanoseconds, only the looks that are always made are left.
+const BUDGET_NS_LEAST: u64 = 1_000;
+/// Longest time spent looking: about what a sleep of no length costs until the worker runs again.
 const BUDGET_NS_MAX: u64 = 50_000;
 
 /// The present time limit of one worker.
@@ -31,7 +40,7 @@ pub(crate) struct Watch {
 impl Patience {
     pub(crate) fn new() -> Self {
         Self {
-            budget_ns: Cell::new(BUDGET_NS_MIN),
+            budget_ns: Cell::new(BUDGET_NS_LEAST),
         }
     }
 
@@ -54,13 +63,13 @@ impl Patience {
     /// A sleep ended. If looking a little longer would have spared it, look longer next time.
     pub(crate) fn slept(&self, ns: u64) {
         let budget_ns = self.budget_ns.get();
-        let next_ns = if ns < BUDGET_NS_MAX {
-            budget_ns * 2
-        } else {
+        self.budget_ns.set(if ns < BUDGET_NS_MAX {
+            (budget_ns * 2).clamp(BUDGET_NS_LEAST, BUDGET_NS_MAX)
+        } else if budget_ns >= 2 * BUDGET_NS_LEAST {
             budget_ns / 2
-        };
-        self.budget_ns
-            .set(next_ns.clamp(BUDGET_NS_MIN, BUDGET_NS_MAX));
+        } else {
+            0
+        });
     }
 }
 
@@ -76,7 +85,12 @@ impl Watch {
                 return false;
             }
         }
-        if self.looks > LOOKS_BEFORE_YIELD {
+        let before_yield = if self.budget_ns >= PATIENT_NS {
+            LOOKS_BEFORE_YIELD_PATIENT
+        } else {
+            LOOKS_BEFORE_YIELD
+        };
+        if self.looks > before_yield {
             std::thread::yield_now();
         } else {
             std::hint::spin_loop();
@@ -112,7 +126,7 @@ mod tests {
         for _ in 0..20 {
             patience.slept(10_000_000);
         }
-        assert_eq!(looks(&patience, 500), at_first);
+        assert_eq!(looks(&patience, 500), LOOKS_MIN + 1);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Which workers search and which sleep; see `README.md` for the protocol and its proof.
 
-use crate::primitive::{AtomicUsize, Mutex, Ordering, Parker, Unparker, fence, lock};
+use super::{Parker, Unparker};
+use crate::primitive::{AtomicUsize, Mutex, Ordering, current_cpu, fence, lock};
 
 /// One searching worker, in the word of counts.
 const SEARCHING_ONE: usize = 1;
@@ -12,11 +13,31 @@ const SEARCHING_MASK: usize = SLEEPING_ONE - 1;
 pub(crate) const WORKERS_MAX: usize = 1024;
 const _: () = assert!(WORKERS_MAX < SLEEPING_ONE);
 
+/// A worker that sleeps.
+#[derive(Clone, Copy, Debug)]
+struct Sleeper {
+    worker: usize,
+    /// The processor that it went to sleep on.
+    cpu: usize,
+}
+
+/// Whom to wake rather than another, if it sleeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// Who fell asleep last.
+    Any,
+    /// This worker.
+    Worker(usize),
+    /// One that fell asleep on the processor of the caller, who is about to wait for it: nobody has
+    /// to wake another processor then, and no cache line travels.
+    Here,
+}
+
 /// Searching and sleeping workers of one runtime.
 #[derive(Debug)]
 pub struct Sleepers {
     counts: AtomicUsize,
-    stack: Mutex<Vec<usize>>,
+    stack: Mutex<Vec<Sleeper>>,
     unparkers: Box<[Unparker]>,
 }
 
@@ -40,27 +61,33 @@ impl Sleepers {
         (Self::new(unparkers), parkers)
     }
 
-    /// After a push: wakes one sleeper unless somebody searches already. `preferred` is woken
-    /// rather than another if it sleeps.
-    pub fn notify(&self, preferred: Option<usize>) {
+    /// After a push: wakes one sleeper unless somebody searches already.
+    pub fn notify(&self, choice: Choice) {
         fence(Ordering::SeqCst);
         let counts = self.counts.load(Ordering::Relaxed);
         if counts & SEARCHING_MASK == 0 && counts >= SLEEPING_ONE {
-            self.wake_one(preferred);
+            self.wake_one(choice);
         }
     }
 
-    fn wake_one(&self, preferred: Option<usize>) {
+    fn wake_one(&self, choice: Choice) {
         let mut stack = lock(&self.stack);
         if self.counts.load(Ordering::Relaxed) & SEARCHING_MASK != 0 {
             return;
         }
-        let listed = preferred.and_then(|worker| stack.iter().position(|&other| other == worker));
+        let listed = match choice {
+            Choice::Any => None,
+            Choice::Worker(worker) => stack.iter().position(|sleeper| sleeper.worker == worker),
+            Choice::Here => {
+                let here = current_cpu();
+                stack.iter().rposition(|sleeper| sleeper.cpu == here)
+            }
+        };
         let woken = match listed {
             Some(at) => Some(stack.swap_remove(at)),
             None => stack.pop(),
         };
-        if let Some(worker) = woken {
+        if let Some(Sleeper { worker, .. }) = woken {
             self.counts
                 .fetch_sub(SLEEPING_ONE - SEARCHING_ONE, Ordering::AcqRel);
             drop(stack);
@@ -78,7 +105,7 @@ impl Sleepers {
             Ordering::AcqRel,
         );
         drop(stack);
-        for worker in woken {
+        for Sleeper { worker, .. } in woken {
             self.unparkers[worker].unpark();
         }
     }
@@ -101,7 +128,7 @@ impl Sleepers {
             fence(Ordering::SeqCst);
             let sleeping = self.counts.load(Ordering::Relaxed) >= SLEEPING_ONE;
             if sleeping && more() {
-                self.wake_one(None);
+                self.wake_one(Choice::Any);
             }
         }
     }
@@ -110,8 +137,9 @@ impl Sleepers {
     /// look that there is something to do. Afterwards it counts as searching again.
     pub fn sleep(&self, worker: usize, parker: &Parker, ready: impl FnOnce() -> bool) {
         {
+            let cpu = current_cpu();
             let mut stack = lock(&self.stack);
-            stack.push(worker);
+            stack.push(Sleeper { worker, cpu });
             self.counts
                 .fetch_add(SLEEPING_ONE - SEARCHING_ONE, Ordering::AcqRel);
         }
@@ -120,15 +148,21 @@ impl Sleepers {
             return;
         }
         parker.park();
-        while lock(&self.stack).contains(&worker) {
+        while self.is_listed(worker) {
             parker.park();
         }
+    }
+
+    fn is_listed(&self, worker: usize) -> bool {
+        lock(&self.stack)
+            .iter()
+            .any(|sleeper| sleeper.worker == worker)
     }
 
     /// Takes the worker off the stack; false if somebody did so before and gives it the token.
     fn retract(&self, worker: usize) -> bool {
         let mut stack = lock(&self.stack);
-        let listed = stack.iter().position(|&other| other == worker);
+        let listed = stack.iter().position(|sleeper| sleeper.worker == worker);
         if let Some(at) = listed {
             stack.swap_remove(at);
             self.counts

@@ -1,38 +1,22 @@
 //! Blocking one thread on something that is polled with a waker.
 
+use super::Parker;
 use crate::clock::Clock;
-use crate::primitive::{Parker, Unparker};
 #[cfg(not(neurectomy_loom))]
 use std::cell::Cell;
-use std::sync::Arc;
-use std::task::{Poll, Wake, Waker};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
-#[derive(Debug)]
-struct UnparkOnWake(Unparker);
-
-impl Wake for UnparkOnWake {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-fn parker_and_waker() -> (Parker, Waker) {
-    let parker = Parker::new();
-    let waker = Waker::from(Arc::new(UnparkOnWake(parker.unparker().clone())));
-    (parker, waker)
-}
-
-/// Looks before giving the processor away; about 2 us with the pause in between.
+/// Looks before giving the processor away; few, because whoever answers may need this one.
 #[cfg(not(neurectomy_loom))]
-const LOOKS_SPINNING: usize = 64;
-/// Looks with giving the processor away in between.
+const LOOKS_SPINNING: usize = 16;
+/// Looks with giving the processor away in between, each a system call of about 0.3 us.
 #[cfg(not(neurectomy_loom))]
-const LOOKS_YIELDING: usize = 4;
+const LOOKS_YIELDING: usize = 12;
+
+/// A processor given away that comes back only after this time was wanted for something else.
+#[cfg(not(neurectomy_loom))]
+const LONG_YIELD_NS: u64 = 50_000;
 
 /// A thread whose last wait was longer than it watched parks at once, except every so many times.
 #[cfg(not(neurectomy_loom))]
@@ -67,11 +51,19 @@ fn watch(ready: impl Fn() -> bool) -> bool {
         }
         std::hint::spin_loop();
     }
+    let clock = Clock::new();
+    let mut before_ns = clock.now_ns();
     for _ in 0..LOOKS_YIELDING {
         std::thread::yield_now();
         if ready() {
             return true;
         }
+        let now_ns = clock.now_ns();
+        if now_ns.saturating_sub(before_ns) > LONG_YIELD_NS {
+            // Somebody else needs this processor for longer.
+            return false;
+        }
+        before_ns = now_ns;
     }
     false
 }
@@ -82,9 +74,10 @@ pub(crate) fn spin_until(ready: impl Fn() -> bool) -> bool {
     ready()
 }
 
-/// Parks the calling thread until `poll` is ready. Cost: two allocations when it has to wait.
+/// Parks the calling thread until `poll` is ready. Cost: one allocation.
 pub fn park_until<R>(mut poll: impl FnMut(&Waker) -> Poll<R>) -> R {
-    let (parker, waker) = parker_and_waker();
+    let parker = Parker::new();
+    let waker = parker.waker();
     loop {
         match poll(&waker) {
             Poll::Ready(value) => return value,
@@ -98,7 +91,8 @@ pub(crate) fn park_until_timeout<R>(
     timeout: Duration,
     mut poll: impl FnMut(&Waker) -> Poll<R>,
 ) -> Option<R> {
-    let (parker, waker) = parker_and_waker();
+    let parker = Parker::new();
+    let waker = parker.waker();
     let clock = Clock::new();
     loop {
         if let Poll::Ready(value) = poll(&waker) {

@@ -6,17 +6,19 @@
 //! the next. The calling thread watches: it fires timers, makes overdue futures due for dropping,
 //! and where a poll itself does not return within deadline and grace time, it gives the item its
 //! verdict, leaves the thread behind and starts another in its place, as long as no more than
-//! `threads_max + abandoned_max` threads of the stage exist. A thread left behind ends when its
-//! poll returns, and what it brings is dropped.
+//! `threads_max + abandoned_max` threads of the stage work. A thread left behind is free when its
+//! poll returns, and what it brings is dropped. Threads that are free sleep until the next run
+//! (`crew.rs`); one that finds every unfinished item on a thread of its own leaves the run.
 
 use super::context::{ItemContext, cut_of};
+use super::crew::Crew;
 use super::stage::{Ended, Items};
 use super::timers::Timers;
 use super::verdict::{BoxError, Stop};
 use crate::batch::LaneTimes;
 use crate::batch::lanes::{LaneBook, LanePhase, Ran};
 use crate::cancel::CancelToken;
-use crate::clock::{Clock, NEVER_NS, duration_ns};
+use crate::clock::{Clock, NEVER_NS, OnTime, duration_ns};
 use crate::error::CollectiveError;
 use crate::task::{Interruption, panic_message};
 use crate::worker::drop_quietly;
@@ -28,7 +30,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{JoinHandle, Thread};
+use std::thread::Thread;
 use std::time::Duration;
 
 /// How often the watching thread looks at the cancellation token, which cannot wake it.
@@ -93,9 +95,17 @@ struct Seat {
     /// Slot, deadline and start of the poll that is going on.
     polls: Option<(usize, u64, u64)>,
     abandoned: bool,
+    /// It found nothing more to do; its thread may serve others by now.
+    left: bool,
     thread: Option<Thread>,
-    /// When it was abandoned, else when the stage ended.
+    /// When it was abandoned or left, else when the stage ended.
     closed_ns: u64,
+}
+
+impl Seat {
+    fn serves(&self) -> bool {
+        !self.abandoned && !self.left
+    }
 }
 
 struct State<I, O> {
@@ -152,7 +162,7 @@ pub(super) fn validate<I, O>(
     stage: &str,
     items: Items<I>,
     make: &Make<I, O>,
-    settings: &LaneSettings,
+    (settings, crew): (&LaneSettings, &Arc<Crew>),
     token: &CancelToken,
     abandoned: &Arc<AtomicUsize>,
     (clock, begun_ns): (Clock, u64),
@@ -188,15 +198,9 @@ where
         }),
         work: Condvar::new(),
     });
-    let mut threads = Vec::new();
-    shared.watch(stage, &mut threads)?;
+    // No thread is in user code for this run afterwards, except those left behind.
+    shared.watch(stage, crew)?;
     shared.work.notify_all();
-    for (seat, thread) in threads.into_iter().enumerate() {
-        if !shared.lock().seats[seat].abandoned {
-            // It does not panic: it would have ended the process.
-            let _ = thread.join();
-        }
-    }
     Ok(shared.close())
 }
 
@@ -207,14 +211,11 @@ impl<I: Send + 'static, O: Send + 'static> Shared<I, O> {
     }
 
     /// Starts threads and keeps the clock until every item has its verdict.
-    fn watch(
-        self: &Arc<Self>,
-        stage: &str,
-        threads: &mut Vec<JoinHandle<()>>,
-    ) -> Result<(), CollectiveError> {
+    fn watch(self: &Arc<Self>, stage: &str, crew: &Arc<Crew>) -> Result<(), CollectiveError> {
+        let _on_time = OnTime::begin();
         loop {
             let timer_ns = self.timers.fire(self.clock.now_ns());
-            let mut refused = self.seat_threads(threads).err();
+            let mut refused = self.seat_threads(crew).err();
             let mut state = self.lock();
             if state.unfinished == 0 {
                 return Ok(());
@@ -223,7 +224,7 @@ impl<I: Send + 'static, O: Send + 'static> Shared<I, O> {
             self.look_at_token(&mut state, now_ns);
             self.end_overdue(&mut state, now_ns);
             let stuck_ns = self.abandon_stuck(&mut state, now_ns);
-            if state.unfinished > 0 && state.seats.iter().all(|seat| seat.abandoned) {
+            if state.unfinished > 0 && !state.seats.iter().any(Seat::serves) {
                 if let Some(source) = refused.take() {
                     return Err(CollectiveError::StageThread {
                         stage: stage.to_owned(),
@@ -258,14 +259,10 @@ impl<I: Send + 'static, O: Send + 'static> Shared<I, O> {
     }
 
     /// Starts as many threads as there are items for, replacements included.
-    fn seat_threads(
-        self: &Arc<Self>,
-        threads: &mut Vec<JoinHandle<()>>,
-    ) -> Result<(), std::io::Error> {
+    fn seat_threads(self: &Arc<Self>, crew: &Arc<Crew>) -> Result<(), std::io::Error> {
         loop {
             let mut state = self.lock();
-            let abandoned = state.seats.iter().filter(|seat| seat.abandoned).count();
-            let serving = state.seats.len() - abandoned;
+            let serving = state.seats.iter().filter(|seat| seat.serves()).count();
             let wanted = self.settings.threads_max.min(state.unfinished);
             let left_behind = self.abandoned.load(Ordering::Acquire);
             if serving >= wanted || serving + left_behind >= self.settings.threads_in_all() {
@@ -278,30 +275,25 @@ impl<I: Send + 'static, O: Send + 'static> Shared<I, O> {
                 opened_ns: now_ns,
                 polls: None,
                 abandoned: false,
+                left: false,
                 thread: None,
                 closed_ns: NEVER_NS,
             });
             drop(state);
             let shared = Arc::clone(self);
-            let started = std::thread::Builder::new()
-                .name(format!("validate-{seat}"))
-                .stack_size(self.settings.stack_bytes)
-                .spawn(move || {
-                    // User code is caught where it runs. What gets out is a defect of this crate,
-                    // and without the thread the stage would wait for ever.
-                    if catch_unwind(AssertUnwindSafe(|| shared.serve(seat))).is_err() {
-                        std::process::abort();
-                    }
-                });
-            match started {
-                Ok(thread) => {
-                    self.lock().seats[seat].thread = Some(thread.thread().clone());
-                    threads.push(thread);
+            let body = move || {
+                // User code is caught where it runs. What gets out is a defect of this crate,
+                // and without the thread the stage would wait for ever.
+                if catch_unwind(AssertUnwindSafe(|| shared.serve(seat))).is_err() {
+                    std::process::abort();
                 }
-                Err(error) => {
-                    self.lock().seats.pop();
-                    return Err(error);
-                }
+                // Perhaps the last to know the caller's function, whose destructor may panic.
+                drop_quietly(shared);
+            };
+            let settings = &self.settings;
+            if let Err(error) = crew.run(settings.stack_bytes, settings.threads_max, body) {
+                self.lock().seats.pop();
+                return Err(error);
             }
         }
     }
@@ -391,16 +383,19 @@ impl<I: Send + 'static, O: Send + 'static> Shared<I, O> {
     }
 
     /// A thread of the stage.
-    fn serve(self: Arc<Self>, seat: usize) {
+    fn serve(self: &Arc<Self>, seat: usize) {
         let mut state = self.lock();
         state.seats[seat].book.start_cpu();
+        state.seats[seat].thread = Some(std::thread::current());
         loop {
-            if state.unfinished == 0 {
-                state.seats[seat].book.finish();
-                return;
-            }
             let Some(step) = self.next_step(&mut state, seat) else {
-                state.seats[seat].book.switch(LanePhase::Idle);
+                // The stage may be over as soon as the lock is free: the book is left complete.
+                state.seats[seat].book.finish();
+                if state.needs_no_more() {
+                    let now_ns = self.clock.now_ns();
+                    (state.seats[seat].left, state.seats[seat].closed_ns) = (true, now_ns);
+                    return;
+                }
                 state = self
                     .work
                     .wait(state)
@@ -431,6 +426,7 @@ impl<I: Send + 'static, O: Send + 'static> Shared<I, O> {
                 Stepped::Pending(job) => state.put_back(slot, job),
             }
             if state.unfinished == 0 {
+                // Those that wait for work leave; so does this one, as nothing is left.
                 self.work.notify_all();
                 self.timers.poke();
             }
@@ -439,6 +435,9 @@ impl<I: Send + 'static, O: Send + 'static> Shared<I, O> {
 
     /// Takes a woken item before a fresh one, so that what has started ends.
     fn next_step(&self, state: &mut State<I, O>, seat: usize) -> Option<Step<I, O>> {
+        if state.unfinished == 0 {
+            return None;
+        }
         let slot = match state.ready.pop_front() {
             Some(slot) => slot,
             None if state.next < state.slots.len()
@@ -637,6 +636,12 @@ impl<I, O> State<I, O> {
         } else {
             self.slots[slot] = Slot::Waiting(job);
         }
+    }
+
+    /// Whether every unfinished item is on a thread of its own, which goes on with it.
+    fn needs_no_more(&self) -> bool {
+        let polling = self.seats.iter().filter(|seat| seat.polls.is_some());
+        self.unfinished <= polling.count()
     }
 
     /// The future of this slot can go on.

@@ -19,6 +19,7 @@
 
 mod builder;
 mod context;
+mod crew;
 mod diff;
 mod files;
 mod lane;

@@ -1,6 +1,7 @@
 //! The stage for code that may compute for long, wait, crash, or never end.
 
 use super::context::ItemContext;
+use super::crew::Crew;
 use super::lane::{self, LaneSettings, Make};
 use super::stage::{Items, Stage, StageRun, sealed::Sealed};
 use super::verdict::BoxError;
@@ -36,11 +37,14 @@ const FUTURES_IN_FLIGHT: usize = 1_024;
 ///   result that comes late does not count. Verdict: [`Stop::TimedOut`](super::Stop::TimedOut).
 /// - An item that has not ended when the grace time is over as well is left behind with
 ///   its thread, and another thread takes that one's place, so the others go on. Verdict:
-///   [`Stop::Abandoned`](super::Stop::Abandoned). The thread ends when the item does, and what the
+///   [`Stop::Abandoned`](super::Stop::Abandoned). The thread is free when the item ends, and what the
 ///   item then returns is dropped.
-/// - Never more than `threads_max + abandoned_max` threads of a stage exist. When all of them are
+/// - Never more than `threads_max + abandoned_max` threads work for a run. When all of them are
 ///   left behind, the remaining items are [`Stop::NotRun`](super::Stop::NotRun): the run ends in
 ///   any case.
+///
+/// Threads are started when items need them and stay asleep for later runs, at most as many as
+/// items run at a time, until the stage and its clones are dropped.
 ///
 /// A panic costs one item. CPU time of an item that is left behind is not known to the report.
 ///
@@ -73,6 +77,7 @@ pub struct Validate<I, O> {
     make: Make<I, O>,
     settings: LaneSettings,
     abandoned: Arc<AtomicUsize>,
+    crew: Arc<Crew>,
 }
 
 impl<I, O> Validate<I, O>
@@ -185,6 +190,7 @@ where
                 stack_bytes: 2 << 20,
             },
             abandoned: Arc::default(),
+            crew: Arc::default(),
         }
     }
 
@@ -221,6 +227,8 @@ where
     #[must_use]
     pub fn stack_bytes(mut self, bytes: usize) -> Self {
         self.settings.stack_bytes = bytes;
+        // Threads of clones have the stack that they were started with.
+        self.crew = Arc::default();
         self
     }
 
@@ -288,7 +296,7 @@ where
                 &self.name,
                 items,
                 &self.make,
-                &self.settings,
+                (&self.settings, &self.crew),
                 run.token(),
                 &self.abandoned,
                 (clock, begun_ns),
@@ -306,6 +314,7 @@ impl<I, O> Clone for Validate<I, O> {
             make: Arc::clone(&self.make),
             settings: self.settings.clone(),
             abandoned: Arc::clone(&self.abandoned),
+            crew: Arc::clone(&self.crew),
         }
     }
 }

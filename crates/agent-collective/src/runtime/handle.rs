@@ -5,7 +5,7 @@ use super::bulk::{BulkHandle, BulkJob};
 use super::future::SubmitFuture;
 use super::shared::Shared;
 use crate::error::{CollectiveError, Rejected};
-use crate::park::park_until;
+use crate::park::{Choice, park_until};
 use crate::queue::Entry;
 use crate::report::Report;
 use crate::task::{Capability, Header, InlineTask, Job, JoinHandle, Task, TaskCell, TaskContext};
@@ -204,7 +204,7 @@ impl RuntimeHandle {
             match self.send(task, worker.as_deref(), WhenFull::WaitOrRun, false) {
                 Ok(cell) => accepted.push(JoinHandle::new(cell)),
                 Err(rejected) => {
-                    self.shared.sleepers.notify(None);
+                    self.shared.sleepers.notify(Choice::Any);
                     return Err(BulkRejected {
                         accepted,
                         rejected,
@@ -213,7 +213,7 @@ impl RuntimeHandle {
                 }
             }
         }
-        self.shared.sleepers.notify(None);
+        self.shared.sleepers.notify(Choice::Any);
         Ok(accepted)
     }
 
@@ -345,7 +345,7 @@ impl RuntimeHandle {
             return Err(refusal);
         }
         // Workers may sleep beside what a bulk submission has queued so far.
-        self.shared.sleepers.notify(None);
+        self.shared.sleepers.notify(Choice::Any);
         let place = match worker {
             Some(worker) => match self.admit_in_place(&refusal, worker) {
                 Some(admission) => (Place::Here, admission),

@@ -10,8 +10,8 @@ use crate::lanes::Lane;
 use crate::latch::Latch;
 use crate::latency::Latency;
 use crate::ledger::Ledger;
-use crate::park::Sleepers;
-use crate::primitive::{AtomicU64, AtomicUsize, Mutex, Ordering, Parker};
+use crate::park::{Choice, Parker, Sleepers};
+use crate::primitive::{AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::queue::{Entry, RunQueues};
 use crate::team::{Routes, Team};
 use crate::timer::Timer;
@@ -202,30 +202,45 @@ impl Shared {
 
     /// Queues an entry that holds its places, at once or when its team has a turn for it.
     pub(crate) fn enqueue(&self, entry: Entry, worker: Option<&Worker>, notify: bool) {
-        if let Some(entry) = self.teams[entry.team()].ask_turn(entry) {
-            let preferred = match worker {
-                Some(worker) => worker.push(entry),
-                None => self.queues.push(entry),
-            };
-            if notify {
-                self.sleepers.notify(preferred);
-            }
+        if let Some(choice) = self.push(entry, worker)
+            && notify
+        {
+            self.sleepers.notify(choice);
         }
+    }
+
+    /// Queues an entry whose outcome the calling thread, which is no worker, will wait for.
+    pub(crate) fn enqueue_awaited(&self, entry: Entry) {
+        if let Some(choice) = self.push(entry, None) {
+            self.sleepers.notify(match choice {
+                Choice::Any => Choice::Here,
+                worker => worker,
+            });
+        }
+    }
+
+    fn push(&self, entry: Entry, worker: Option<&Worker>) -> Option<Choice> {
+        let entry = self.teams[entry.team()].ask_turn(entry)?;
+        Some(match worker {
+            Some(worker) => worker.push(entry),
+            None => self.queues.push(entry),
+        })
     }
 
     /// An entry has left the queues: its places are free.
     pub(crate) fn took_out(&self, entry: &Entry, lane: Lane) {
         if entry.holds_place() {
-            self.teams[entry.team()].intake.leave(lane);
-            self.intake.leave(lane);
+            self.teams[entry.team()]
+                .intake
+                .leave_with(&self.intake, lane);
         }
     }
 
     /// An entry that had a turn in its team is done.
     pub(crate) fn end_turn(&self, team: usize) {
         if let Some(next) = self.teams[team].end_turn() {
-            let preferred = self.queues.push(next);
-            self.sleepers.notify(preferred);
+            let choice = self.queues.push(next);
+            self.sleepers.notify(choice);
         }
     }
 }
