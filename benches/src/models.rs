@@ -24,6 +24,8 @@ pub struct Shape {
     pub kv_heads: usize,
     /// Entries of the vocabulary, at least 256.
     pub vocab: usize,
+    /// Whether the embeddings are the output matrix, too.
+    pub tied: bool,
 }
 
 /// A model small enough for a smoke run.
@@ -34,6 +36,7 @@ pub const TINY: Shape = Shape {
     heads: 4,
     kv_heads: 2,
     vocab: 512,
+    tied: false,
 };
 
 /// Width and depth of the 30 M class: about 33 M parameters.
@@ -44,6 +47,7 @@ pub const SMALL: Shape = Shape {
     heads: 8,
     kv_heads: 4,
     vocab: 4096,
+    tied: false,
 };
 
 /// The shape of SmolLM2-135M with a smaller vocabulary: rows of 576 numbers, which are no multiple
@@ -55,76 +59,160 @@ pub const MEDIUM: Shape = Shape {
     heads: 9,
     kv_heads: 3,
     vocab: 16384,
+    tied: false,
 };
 
-/// Writes a model of `shape` with normal weights of deviation 0.02 from `seed`, matrices in `dtype`.
+/// The shape of Llama-3.2-1B: 1.24 billion parameters, the output matrix being the embeddings.
+pub const LARGE: Shape = Shape {
+    layers: 16,
+    hidden: 2048,
+    feed_forward: 8192,
+    heads: 32,
+    kv_heads: 8,
+    vocab: 128_256,
+    tied: true,
+};
+
+/// How the matrices of a file are stored; norms are single precision in each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quantisation {
+    /// Eight bits everywhere.
+    Q8_0,
+    /// Four bits; the output matrix in six (`Q6_K`) where its rows allow.
+    Q4_0,
+    /// llama.cpp's `Q4_K_M`: four bits, with the output, half of the value and half of the down
+    /// matrices in six; rows that are no multiple of 256 fall back to `Q5_0` and `Q8_0`.
+    Q4KM,
+    /// One type everywhere.
+    Only(GgmlDType),
+}
+
+/// A matrix of a block, or one of the two at the ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Embedding,
+    Output,
+    Query,
+    Key,
+    Value,
+    AttentionOutput,
+    Gate,
+    Up,
+    Down,
+}
+
+impl Quantisation {
+    fn dtype(self, part: Part, (layer, layers): (usize, usize), columns: usize) -> GgmlDType {
+        let more = match part {
+            Part::Output => true,
+            // The choice of llama.cpp: the first and last eighth, and each third one between.
+            Part::Value | Part::Down => {
+                let eighth = layers / 8;
+                layer < eighth || layer >= 7 * eighth || (layer - eighth) % 3 == 2
+            }
+            _ => false,
+        };
+        let wide = columns.is_multiple_of(256);
+        match (self, more, wide) {
+            (Self::Only(dtype), ..) => dtype,
+            (Self::Q4_0 | Self::Q4KM, true, true) if part == Part::Output => GgmlDType::Q6K,
+            (Self::Q4KM, true, true) => GgmlDType::Q6K,
+            (Self::Q4KM, false, true) => GgmlDType::Q4K,
+            (Self::Q4KM, false, false) => GgmlDType::Q5_0,
+            (Self::Q4_0, ..) if part != Part::Output => GgmlDType::Q4_0,
+            (Self::Q8_0 | Self::Q4_0 | Self::Q4KM, ..) => GgmlDType::Q8_0,
+        }
+    }
+}
+
+/// Matrices made so far. Blocks of equal parity share theirs: what weights say does not matter
+/// here, and making a billion of them takes minutes.
+struct Matrices {
+    seeded: SplitMix64,
+    made: Vec<((Part, GgmlDType, usize), QTensor)>,
+}
+
+impl Matrices {
+    /// The place in `made` of such a matrix.
+    fn place(
+        &mut self,
+        key: (Part, GgmlDType, usize),
+        (rows, columns): (usize, usize),
+    ) -> Result<usize, BenchError> {
+        if let Some(place) = self.made.iter().position(|(made, _)| *made == key) {
+            return Ok(place);
+        }
+        let tensor = matrix(rows, columns, key.1, &mut self.seeded)?;
+        self.made.push((key, tensor));
+        Ok(self.made.len() - 1)
+    }
+}
+
+/// Writes a model of `shape` with normal weights of deviation 0.02 from `seed`.
 ///
 /// # Errors
-/// The file cannot be written, or a width does not suit the blocks of `dtype`.
+/// The file cannot be written, or a width does not suit the blocks of `quantisation`.
 pub fn write_gguf(
     path: &Path,
     shape: Shape,
-    dtype: GgmlDType,
+    quantisation: Quantisation,
     seed: u64,
 ) -> Result<(), BenchError> {
-    let mut seeded = SplitMix64::new(seed);
-    let mut tensors: Vec<(String, QTensor)> = Vec::new();
-    let head_dim = shape.hidden / shape.heads;
-    let kv_dim = shape.kv_heads * head_dim;
+    let mut matrices = Matrices {
+        seeded: SplitMix64::new(seed),
+        made: Vec::new(),
+    };
+    let kv_dim = shape.kv_heads * (shape.hidden / shape.heads);
     let Shape {
+        layers,
         hidden,
         feed_forward,
         vocab,
         ..
     } = shape;
-    tensors.push(matrix("token_embd", vocab, hidden, dtype, &mut seeded)?);
-    for layer in 0..shape.layers {
-        let name = |part: &str| format!("blk.{layer}.{part}");
-        tensors.push(ones(&name("attn_norm"), hidden)?);
-        tensors.push(matrix(&name("attn_q"), hidden, hidden, dtype, &mut seeded)?);
-        tensors.push(matrix(&name("attn_k"), kv_dim, hidden, dtype, &mut seeded)?);
-        tensors.push(matrix(&name("attn_v"), kv_dim, hidden, dtype, &mut seeded)?);
-        tensors.push(matrix(
-            &name("attn_output"),
-            hidden,
-            hidden,
-            dtype,
-            &mut seeded,
-        )?);
-        tensors.push(ones(&name("ffn_norm"), hidden)?);
-        tensors.push(matrix(
-            &name("ffn_gate"),
-            feed_forward,
-            hidden,
-            dtype,
-            &mut seeded,
-        )?);
-        tensors.push(matrix(
-            &name("ffn_up"),
-            feed_forward,
-            hidden,
-            dtype,
-            &mut seeded,
-        )?);
-        tensors.push(matrix(
-            &name("ffn_down"),
-            hidden,
-            feed_forward,
-            dtype,
-            &mut seeded,
-        )?);
+    let parts = [
+        ("attn_q", Part::Query, hidden, hidden),
+        ("attn_k", Part::Key, kv_dim, hidden),
+        ("attn_v", Part::Value, kv_dim, hidden),
+        ("attn_output", Part::AttentionOutput, hidden, hidden),
+        ("ffn_gate", Part::Gate, feed_forward, hidden),
+        ("ffn_up", Part::Up, feed_forward, hidden),
+        ("ffn_down", Part::Down, hidden, feed_forward),
+    ];
+    let mut places: Vec<(String, usize)> = Vec::new();
+    let ends = if shape.tied {
+        // The embeddings are the output matrix, too, and stored like one.
+        &[("token_embd", Part::Output)][..]
+    } else {
+        &[("token_embd", Part::Embedding), ("output", Part::Output)]
+    };
+    for (name, part) in ends {
+        let dtype = quantisation.dtype(*part, (0, layers), hidden);
+        let place = matrices.place((*part, dtype, 0), (vocab, hidden))?;
+        places.push((format!("{name}.weight"), place));
     }
-    tensors.push(ones("output_norm", hidden)?);
-    tensors.push(matrix("output", vocab, hidden, dtype, &mut seeded)?);
+    for layer in 0..layers {
+        for (name, part, rows, columns) in parts {
+            let dtype = quantisation.dtype(part, (layer, layers), columns);
+            let place = matrices.place((part, dtype, layer % 2), (rows, columns))?;
+            places.push((format!("blk.{layer}.{name}.weight"), place));
+        }
+    }
+    let norm = ones(hidden)?;
+    let norms = (0..layers).flat_map(|layer| {
+        ["attn_norm", "ffn_norm"].map(|part| format!("blk.{layer}.{part}.weight"))
+    });
+    let norms: Vec<String> = norms.chain(["output_norm.weight".to_owned()]).collect();
     let metadata = metadata(shape)?;
     let metadata: Vec<(&str, &Value)> = metadata
         .iter()
         .map(|(name, value)| (name.as_str(), value))
         .collect();
-    let tensors: Vec<(&str, &QTensor)> = tensors
+    let matrices = places
         .iter()
-        .map(|(name, tensor)| (name.as_str(), tensor))
-        .collect();
+        .map(|(name, place)| (name.as_str(), &matrices.made[*place].1));
+    let norms = norms.iter().map(|name| (name.as_str(), &norm));
+    let tensors: Vec<(&str, &QTensor)> = matrices.chain(norms).collect();
     gguf_file::write(
         &mut BufWriter::new(std::fs::File::create(path)?),
         &metadata,
@@ -134,12 +222,11 @@ pub fn write_gguf(
 }
 
 fn matrix(
-    name: &str,
     rows: usize,
     columns: usize,
     dtype: GgmlDType,
     seeded: &mut SplitMix64,
-) -> Result<(String, QTensor), BenchError> {
+) -> Result<QTensor, BenchError> {
     #[expect(
         clippy::cast_possible_truncation,
         reason = "weights are single precision"
@@ -152,7 +239,7 @@ fn matrix(
         })
         .collect();
     let tensor = Tensor::from_vec(values, (rows, columns), &Device::Cpu)?;
-    Ok((format!("{name}.weight"), QTensor::quantize(&tensor, dtype)?))
+    Ok(QTensor::quantize(&tensor, dtype)?)
 }
 
 /// The sum of four uniform numbers of 16 bits each.
@@ -162,12 +249,9 @@ fn quarter(bits: u64) -> f64 {
         .sum()
 }
 
-fn ones(name: &str, width: usize) -> Result<(String, QTensor), BenchError> {
+fn ones(width: usize) -> Result<QTensor, BenchError> {
     let tensor = Tensor::ones(width, candle_core::DType::F32, &Device::Cpu)?;
-    Ok((
-        format!("{name}.weight"),
-        QTensor::quantize(&tensor, GgmlDType::F32)?,
-    ))
+    Ok(QTensor::quantize(&tensor, GgmlDType::F32)?)
 }
 
 fn metadata(shape: Shape) -> Result<Vec<(String, Value)>, BenchError> {
@@ -232,8 +316,8 @@ mod tests {
     fn a_written_model_reads_back_with_its_tensors_and_repeats() {
         let dir = tempfile::tempdir().unwrap();
         let (one, two) = (dir.path().join("1.gguf"), dir.path().join("2.gguf"));
-        write_gguf(&one, TINY, GgmlDType::Q8_0, 7).unwrap();
-        write_gguf(&two, TINY, GgmlDType::Q8_0, 7).unwrap();
+        write_gguf(&one, TINY, Quantisation::Q8_0, 7).unwrap();
+        write_gguf(&two, TINY, Quantisation::Q8_0, 7).unwrap();
         assert_eq!(std::fs::read(&one).unwrap(), std::fs::read(&two).unwrap());
         let content = gguf_file::Content::read(&mut std::fs::File::open(&one).unwrap()).unwrap();
         assert_eq!(content.tensor_infos.len(), 2 * 9 + 3);

@@ -353,6 +353,74 @@ pub enum InferError {
     /// The generation has given an error before.
     #[error("the generation has already failed")]
     AlreadyFailed,
+    /// A schema or expression cannot be enforced.
+    #[error("the {kind} cannot be used: {reason}")]
+    BadConstraint {
+        /// `JSON schema` or `regular expression`.
+        kind: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The constraint of a generation could not be followed further, for example because it takes
+    /// too much work.
+    #[error("the constraint cannot be followed: {reason}")]
+    ConstraintFailed {
+        /// Why.
+        reason: String,
+    },
+    /// A draft model has another vocabulary than the model that checks its guesses.
+    #[error("the draft model does not fit: {detail}")]
+    DraftMismatch {
+        /// What differs.
+        detail: String,
+    },
+    /// A scorer of a cascade failed.
+    #[error("the {stage} stage of the cascade failed")]
+    Cascade {
+        /// `base`, `group`, `features` or `meta`.
+        stage: &'static str,
+        /// Why.
+        #[source]
+        source: BoxError,
+    },
+    /// A scorer of a cascade gave too few or too many scores.
+    #[error("the {stage} scorer gave {found} scores for {expected} items")]
+    ScoreCount {
+        /// `base` or `meta`.
+        stage: &'static str,
+        /// Scores given.
+        found: usize,
+        /// Items to score.
+        expected: usize,
+    },
+    /// A scorer of a cascade gave a score that is not a number.
+    #[error("the {stage} scorer gave no number for item {item}")]
+    ScoreNotANumber {
+        /// `base` or `meta`.
+        stage: &'static str,
+        /// Index of the item.
+        item: usize,
+    },
+    /// A probability that a scorer needs is missing.
+    #[error("feature {feature} of item {item} is missing, and a probability has no default")]
+    MissingFeature {
+        /// Name of the feature.
+        feature: String,
+        /// Index of the item.
+        item: usize,
+    },
+    /// A feature holds a value that its kind does not allow.
+    #[error("feature {feature} of item {item} is {value}, allowed: {allowed}")]
+    FeatureValue {
+        /// Name of the feature.
+        feature: String,
+        /// Index of the item.
+        item: usize,
+        /// The value.
+        value: f32,
+        /// What is allowed.
+        allowed: &'static str,
+    },
     /// The tensor library failed.
     #[error("{operation} failed in the tensor library")]
     Backend {

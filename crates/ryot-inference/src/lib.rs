@@ -20,6 +20,7 @@
 //! ```
 #![deny(unsafe_code)]
 
+pub mod cascade;
 mod chat;
 #[allow(
     unsafe_code,
@@ -29,9 +30,11 @@ mod chat;
 mod cpu;
 mod engine;
 mod error;
+mod grammar;
 mod kv;
 mod model;
 mod sampler;
+mod speculate;
 mod tokenizer;
 mod weights;
 
@@ -41,9 +44,13 @@ pub use engine::{
     PieceStream, Prompt, Request, ServeConfig, ServeStats, Server, Ticket,
 };
 pub use error::{BoxError, InferError, Result};
+#[cfg(feature = "grammar")]
+pub use grammar::Constraint;
+pub use grammar::ToolCall;
 pub use kv::{BlockKey, KvBlock, KvState, MemoryPrefixStore, PrefixStore};
 pub use model::{Architecture, Logits, Model, ModelInfo, State};
 pub use sampler::{Sampler, Sampling};
+pub use speculate::{Speculation, SpeculationStats};
 pub use tokenizer::{EncodeOptions, StreamDecoder, Tokenizer};
 pub use weights::{Backend, LoadOptions, gguf};
 

@@ -541,6 +541,7 @@ fn prompts_that_begin_alike_are_read_once() {
         .map(|t| t.finish().unwrap().metrics.restored_tokens)
         .collect();
     assert_eq!(restored, [0, 128, 128, 128, 128, 128, 128, 128]);
+    assert_eq!(server.stats().restored_tokens, 7 * 128);
     assert_eq!(server.stats().prompt_tokens, 128 + 8 * 10);
 }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use crate::error::{InferError, Result};
 use crate::kv::PrefixStore;
+use crate::model::Model;
+use crate::speculate::{Speculation, SpeculationSettings};
 
 /// Settings of an [`Engine`](crate::Engine), checked once by
 /// [`Engine::new`](crate::Engine::new).
@@ -16,6 +18,7 @@ pub struct EngineConfig {
     prefix_store: Option<Arc<dyn PrefixStore>>,
     prefix_block_tokens: Option<usize>,
     prefix_keep_generated: bool,
+    speculation: Option<Speculation>,
 }
 
 /// Checked settings.
@@ -24,6 +27,7 @@ pub(super) struct Settings {
     pub(super) prefill_chunk_tokens: usize,
     pub(super) context_tokens: usize,
     pub(super) prefix: Option<PrefixSettings>,
+    pub(super) speculation: Option<SpeculationSettings>,
 }
 
 #[derive(Clone)]
@@ -85,7 +89,24 @@ impl EngineConfig {
         self
     }
 
-    pub(super) fn validate(self, model_context: usize) -> Result<Settings> {
+    /// Guesses of the next tokens that the model checks together. Default: none.
+    ///
+    /// The tokens stay the same on the native backend; on others they can differ where two tokens
+    /// are as close as rounding. Used by [`Engine::generate`](crate::Engine::generate); a
+    /// [`Server`](crate::Server), which fills its steps with other requests, makes no guesses.
+    pub fn speculation(mut self, speculation: Speculation) -> Self {
+        self.speculation = Some(speculation);
+        self
+    }
+
+    pub(super) fn validate(self, model: &Model) -> Result<Settings> {
+        let speculation = self.speculation.clone();
+        let mut settings = self.validate_sizes(model.info().context_tokens)?;
+        settings.speculation = speculation.map(|s| s.validate(model)).transpose()?;
+        Ok(settings)
+    }
+
+    fn validate_sizes(self, model_context: usize) -> Result<Settings> {
         let context_tokens = match self.context_tokens_max {
             None => model_context,
             Some(n) => check("context_tokens_max", n, "tokens", 2..=model_context)?,
@@ -101,6 +122,7 @@ impl EngineConfig {
                 block_tokens,
                 keep_generated: self.prefix_keep_generated,
             }),
+            speculation: None,
         })
     }
 }
@@ -136,6 +158,7 @@ impl std::fmt::Debug for EngineConfig {
             .field("prefix_store", &self.prefix_store.is_some())
             .field("prefix_block_tokens", &self.prefix_block_tokens)
             .field("prefix_keep_generated", &self.prefix_keep_generated)
+            .field("speculation", &self.speculation)
             .finish()
     }
 }
@@ -146,7 +169,7 @@ mod tests {
 
     #[test]
     fn defaults_are_as_documented() {
-        let s = EngineConfig::new().validate(1000).unwrap();
+        let s = EngineConfig::new().validate_sizes(1000).unwrap();
         assert_eq!((s.prefill_chunk_tokens, s.context_tokens), (256, 1000));
         assert!(s.prefix.is_none());
     }
@@ -175,7 +198,7 @@ mod tests {
                 "prefix_block_tokens",
             ),
         ] {
-            let message = config.validate(1000).err().unwrap().to_string();
+            let message = config.validate_sizes(1000).err().unwrap().to_string();
             assert!(message.starts_with(name), "{message}");
         }
     }

@@ -7,6 +7,7 @@ use super::sequence::Sequence;
 use super::{Completion, FinishReason, Metrics, Piece};
 use crate::error::{InferError, Result};
 use crate::model::Logits;
+use crate::speculate::Speculator;
 
 /// A running generation: an iterator of [`Piece`]s.
 ///
@@ -27,6 +28,7 @@ use crate::model::Logits;
 pub struct Generation {
     shared: Arc<Shared>,
     sequence: Sequence,
+    speculator: Option<Speculator>,
     failed: bool,
     /// An error that waits for the held pieces to go out first.
     error: Option<InferError>,
@@ -34,9 +36,11 @@ pub struct Generation {
 
 impl Generation {
     pub(super) fn new(shared: Arc<Shared>, sequence: Sequence) -> Self {
+        let speculation = shared.settings.speculation.clone();
         Self {
             shared,
             sequence,
+            speculator: speculation.map(Speculator::new),
             failed: false,
             error: None,
         }
@@ -51,6 +55,10 @@ impl Generation {
     pub fn metrics(&self) -> Metrics {
         let mut metrics = Metrics::default();
         self.sequence.update(&mut metrics);
+        metrics.speculation = self
+            .speculator
+            .as_ref()
+            .map_or_else(Default::default, Speculator::stats);
         metrics
     }
 
@@ -84,8 +92,13 @@ impl Generation {
         if self.sequence.generated_tokens() == 1 {
             self.sequence.keep();
         }
-        if let Some(logits) = self.evaluate()? {
-            self.sequence.accept(&logits)?;
+        match self.speculator.is_some() && self.sequence.generated_tokens() > 0 {
+            true => self.speculate()?,
+            false => {
+                if let Some(logits) = self.evaluate()? {
+                    self.sequence.accept(&logits)?;
+                }
+            }
         }
         if self.sequence.finish_reason().is_some() {
             self.sequence.keep();
@@ -93,9 +106,44 @@ impl Generation {
         Ok(())
     }
 
+    /// One step with guesses: evaluates the last token and the guesses together, and keeps those
+    /// that the sampler chooses.
+    fn speculate(&mut self) -> Result<()> {
+        let (sequence, model) = (&mut self.sequence, &self.shared.model);
+        if let Some(reason) = sequence.interrupted() {
+            sequence.end(reason);
+            return Ok(());
+        }
+        let Some(speculator) = &mut self.speculator else {
+            return Ok(());
+        };
+        // a guess in the last place would have nothing to follow it
+        let most = sequence.tokens_left().saturating_sub(1);
+        let guesses = speculator.guess(sequence.tokens(), most)?;
+        let held = sequence.state.len();
+        let mut input = sequence.tokens().get(held..).unwrap_or_default().to_vec();
+        let first = input.len().saturating_sub(1);
+        input.extend_from_slice(&guesses);
+        let logits = model.forward_generated(&mut sequence.state, &input)?;
+        let mut accepted = 0;
+        for row in first..logits.rows() {
+            sequence.accept_row(logits.row(row).unwrap_or_default())?;
+            let guess = guesses.get(accepted);
+            if sequence.finish_reason().is_some() || guess != sequence.tokens().last() {
+                break;
+            }
+            accepted += 1;
+        }
+        sequence.state.truncate(held + first + accepted + 1);
+        speculator.learn(guesses.len(), accepted);
+        Ok(())
+    }
+
     /// Logits after all tokens; `None` when cancelled or late.
     fn evaluate(&mut self) -> Result<Option<Logits>> {
-        let Shared { model, settings } = &*self.shared;
+        let Shared {
+            model, settings, ..
+        } = &*self.shared;
         let sequence = &mut self.sequence;
         if sequence.state.is_empty() && sequence.interrupted().is_none() {
             sequence.restore();

@@ -1,12 +1,16 @@
 //! The public handle on an engine.
 
 use std::sync::Arc;
+#[cfg(feature = "grammar")]
+use std::sync::OnceLock;
 
 use super::config::Settings;
 use super::generation::Generation;
 use super::sequence::Sequence;
 use super::{EngineConfig, Prompt, Request, ServeConfig, Server};
 use crate::error::{InferError, Result};
+#[cfg(feature = "grammar")]
+use crate::grammar::Vocabulary;
 use crate::model::Model;
 use crate::tokenizer::EncodeOptions;
 
@@ -35,17 +39,37 @@ pub struct Engine {
 pub(super) struct Shared {
     pub(super) model: Model,
     pub(super) settings: Settings,
+    /// Made when the first constraint comes.
+    #[cfg(feature = "grammar")]
+    vocabulary: OnceLock<Vocabulary>,
+}
+
+#[cfg(feature = "grammar")]
+impl Shared {
+    pub(super) fn vocabulary(&self) -> Result<&Vocabulary> {
+        if let Some(known) = self.vocabulary.get() {
+            return Ok(known);
+        }
+        let made = Vocabulary::new(self.model.tokenizer(), self.model.info().vocab)?;
+        Ok(self.vocabulary.get_or_init(|| made))
+    }
 }
 
 impl Engine {
     /// Checks the settings against the model.
     ///
     /// # Errors
-    /// [`InferError::Parameter`] names the setting that is out of range.
+    /// [`InferError::Parameter`] names the setting that is out of range;
+    /// [`InferError::DraftMismatch`] for a draft model with another vocabulary.
     pub fn new(model: Model, config: EngineConfig) -> Result<Self> {
-        let settings = config.validate(model.info().context_tokens)?;
+        let settings = config.validate(&model)?;
         Ok(Self {
-            shared: Arc::new(Shared { model, settings }),
+            shared: Arc::new(Shared {
+                model,
+                settings,
+                #[cfg(feature = "grammar")]
+                vocabulary: OnceLock::new(),
+            }),
         })
     }
 
@@ -59,7 +83,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`InferError::Parameter`], [`InferError::EmptyPrompt`], [`InferError::PromptTooLong`],
-    /// [`InferError::TokenOutOfRange`], and what encoding or the chat template can fail with.
+    /// [`InferError::TokenOutOfRange`], [`InferError::BadConstraint`], and what encoding or the chat template can fail with.
     pub fn generate(&self, request: Request) -> Result<Generation> {
         let sequence = self.prepare(request)?;
         Ok(Generation::new(Arc::clone(&self.shared), sequence))

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::speculate::SpeculationStats;
+
 /// Why a generation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -34,12 +36,15 @@ pub struct Metrics {
     pub queue_time: Duration,
     /// From `generate` or `submit` to the first token; `None` before it.
     pub time_to_first_token: Option<Duration>,
-    /// Between each token and the one before.
+    /// Between each token and the one before; tokens kept from one step of speculation come
+    /// together.
     pub inter_token: Vec<Duration>,
     /// From `generate` or `submit` to the latest token, or to the end.
     pub elapsed: Duration,
     /// Times that the prefix store failed or gave a block that does not fit.
     pub prefix_errors: u32,
+    /// Guesses made and kept; all zero without speculation.
+    pub speculation: SpeculationStats,
 }
 
 impl Metrics {

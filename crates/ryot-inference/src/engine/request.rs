@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::CancelToken;
 use crate::chat::Message;
 use crate::error::{InferError, Result};
+#[cfg(feature = "grammar")]
+use crate::grammar::Constraint;
 use crate::sampler::Sampling;
 use crate::tokenizer::EncodeOptions;
 
@@ -64,6 +66,8 @@ pub struct Request {
     pub(super) cancel: Option<CancelToken>,
     pub(super) deadline: Option<Duration>,
     pub(super) priority: i32,
+    #[cfg(feature = "grammar")]
+    pub(super) constraint: Option<Constraint>,
 }
 
 const MAX_TOKENS_DEFAULT: usize = 256;
@@ -87,6 +91,8 @@ impl Request {
             cancel: None,
             deadline: None,
             priority: 0,
+            #[cfg(feature = "grammar")]
+            constraint: None,
         }
     }
 
@@ -106,6 +112,19 @@ impl Request {
     /// 64 strings of 1 to 1,024 bytes.
     pub fn stop<S: Into<String>>(mut self, strings: impl IntoIterator<Item = S>) -> Self {
         self.stop = strings.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// What the text has to follow (feature `grammar`). Tokens that would leave it are never
+    /// chosen; the generation ends by an end-of-sequence token when it is complete, and where
+    /// nothing else may follow. [`FinishReason::MaxTokens`](crate::FinishReason::MaxTokens) means
+    /// that it is not complete.
+    ///
+    /// Bias and penalties still apply; what they forbid and the constraint demands ends in
+    /// [`InferError::NoCandidates`].
+    #[cfg(feature = "grammar")]
+    pub fn constraint(mut self, constraint: Constraint) -> Self {
+        self.constraint = Some(constraint);
         self
     }
 

@@ -9,6 +9,8 @@ use super::prefix::PrefixReuse;
 use super::stop::StopBuffer;
 use super::{CancelToken, FinishReason, Metrics, Piece, Request};
 use crate::error::Result;
+#[cfg(feature = "grammar")]
+use crate::grammar::Matcher;
 use crate::model::{Logits, State};
 use crate::sampler::{Sampler, log_probability};
 use crate::tokenizer::StreamDecoder;
@@ -23,6 +25,8 @@ pub(super) struct Sequence {
     prompt_tokens: usize,
     limits: Limits,
     sampler: Sampler,
+    #[cfg(feature = "grammar")]
+    matcher: Option<Matcher>,
     decoder: StreamDecoder,
     stop: StopBuffer,
     prefix: Option<PrefixReuse>,
@@ -90,6 +94,11 @@ impl Sequence {
             tokens: prompt,
             limits,
             sampler: Sampler::new(request.sampling)?,
+            #[cfg(feature = "grammar")]
+            matcher: match &request.constraint {
+                Some(constraint) => Some(shared.vocabulary()?.matcher(constraint)?),
+                None => None,
+            },
             decoder: StreamDecoder::new(),
             stop: StopBuffer::new(request.stop),
             prefix: shared.settings.prefix.clone().map(PrefixReuse::new),
@@ -126,6 +135,13 @@ impl Sequence {
     pub(super) fn tokens_max(&self) -> usize {
         let all = self.prompt_tokens.saturating_add(self.limits.max_tokens);
         all.min(self.limits.context_tokens)
+    }
+
+    /// Tokens that may still be generated.
+    pub(super) fn tokens_left(&self) -> usize {
+        let limits = &self.limits;
+        let generated = limits.max_tokens.saturating_sub(self.generated_tokens());
+        generated.min(limits.context_tokens.saturating_sub(self.tokens.len()))
     }
 
     /// Prompt tokens that are not evaluated yet.
@@ -198,7 +214,12 @@ impl Sequence {
 
     /// Chooses the token that follows all tokens. Ends the sequence where that is due.
     pub(super) fn accept(&mut self, logits: &Logits) -> Result<()> {
-        let token = self.sampler.sample(logits.last(), &self.tokens)?;
+        self.accept_row(logits.last())
+    }
+
+    /// [`Sequence::accept`] for one row of logits.
+    pub(super) fn accept_row(&mut self, logits: &[f32]) -> Result<()> {
+        let token = self.choose(logits)?;
         self.clock.token();
         let tokenizer = self.shared.model.tokenizer();
         if tokenizer.end_tokens().contains(&token) && !self.limits.ignore_end {
@@ -206,7 +227,7 @@ impl Sequence {
             return Ok(());
         }
         let logprob = match self.limits.logprobs {
-            true => log_probability(logits.last(), token),
+            true => log_probability(logits, token),
             false => None,
         };
         self.tokens.push(token);
@@ -225,6 +246,21 @@ impl Sequence {
             self.end(FinishReason::ContextFull);
         }
         Ok(())
+    }
+
+    #[cfg(feature = "grammar")]
+    fn choose(&mut self, logits: &[f32]) -> Result<u32> {
+        let Some(matcher) = &mut self.matcher else {
+            return self.sampler.sample(logits, &self.tokens);
+        };
+        let token = self.sampler.sample(matcher.mask(logits)?, &self.tokens)?;
+        matcher.consume(token)?;
+        Ok(token)
+    }
+
+    #[cfg(not(feature = "grammar"))]
+    fn choose(&mut self, logits: &[f32]) -> Result<u32> {
+        self.sampler.sample(logits, &self.tokens)
     }
 
     /// Ends the sequence; what was held back becomes ready.

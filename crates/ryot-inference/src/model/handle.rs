@@ -163,7 +163,7 @@ impl Model {
     /// [`InferError::NoTokens`], [`InferError::TokenOutOfRange`], [`InferError::ContextFull`],
     /// [`InferError::ModelMismatch`] for a state of another model, [`InferError::Backend`].
     pub fn forward(&self, state: &mut State, tokens: &[u32]) -> Result<Logits> {
-        self.run(state, tokens, Rows::Last)
+        self.run(state, tokens, Rows::Last, phase_of(tokens))
     }
 
     /// Like [`Model::forward`], with logits after every one of `tokens`.
@@ -173,10 +173,16 @@ impl Model {
     /// # Errors
     /// As [`Model::forward`].
     pub fn forward_all(&self, state: &mut State, tokens: &[u32]) -> Result<Logits> {
-        self.run(state, tokens, Rows::All)
+        self.run(state, tokens, Rows::All, phase_of(tokens))
     }
 
-    fn run(&self, state: &mut State, tokens: &[u32], rows: Rows) -> Result<Logits> {
+    /// Like [`Model::forward_all`] for generated tokens: on the native backend the logits have the
+    /// same bits as those of [`Model::forward`] token by token.
+    pub(crate) fn forward_generated(&self, state: &mut State, tokens: &[u32]) -> Result<Logits> {
+        self.run(state, tokens, Rows::All, Phase::Decode)
+    }
+
+    fn run(&self, state: &mut State, tokens: &[u32], rows: Rows, phase: Phase) -> Result<Logits> {
         self.check_state(state)?;
         if tokens.is_empty() {
             return Err(InferError::NoTokens);
@@ -187,13 +193,7 @@ impl Model {
         }
         let values = match &self.inner.engine {
             Engine::Candle(decoder) => decoder.forward(state, tokens, rows)?,
-            Engine::Cpu(decoder) => {
-                let phase = match tokens {
-                    [_] => Phase::Decode,
-                    _ => Phase::Prompt,
-                };
-                run_native(decoder, &mut [(state, tokens)], phase, rows)?
-            }
+            Engine::Cpu(decoder) => run_native(decoder, &mut [(state, tokens)], phase, rows)?,
         };
         Ok(Logits::new(vocab, values))
     }
@@ -265,6 +265,14 @@ impl Model {
             self.tokenizer().bos_text(),
             self.tokenizer().eos_text(),
         )
+    }
+}
+
+/// A single token counts as generated, several as a prompt.
+fn phase_of(tokens: &[u32]) -> Phase {
+    match tokens {
+        [_] => Phase::Decode,
+        _ => Phase::Prompt,
     }
 }
 

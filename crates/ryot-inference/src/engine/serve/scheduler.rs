@@ -30,6 +30,7 @@ pub(super) struct Scheduler {
 #[derive(Default)]
 struct Counts {
     prompt_tokens: u64,
+    restored_tokens: u64,
     generated_tokens: u64,
     batch: usize,
     busy: Duration,
@@ -240,6 +241,7 @@ impl Scheduler {
                 Some(id) => Stage::Fresh { behind: Some(id) },
                 None => {
                     new.job.sequence.restore();
+                    self.counts.restored_tokens += new.job.sequence.restored_tokens() as u64;
                     Stage::Prompt
                 }
             };
@@ -372,6 +374,7 @@ impl Scheduler {
         stats.steps += counts.steps;
         stats.busy += counts.busy;
         stats.prompt_tokens += counts.prompt_tokens;
+        stats.restored_tokens += counts.restored_tokens;
         stats.generated_tokens += counts.generated_tokens;
         stats.count_batch(counts.batch);
     }

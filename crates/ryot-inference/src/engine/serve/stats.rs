@@ -58,6 +58,9 @@ pub struct ServeStats {
     pub busy: Duration,
     /// Prompt tokens evaluated (restored ones are not).
     pub prompt_tokens: u64,
+    /// Prompt tokens whose keys and values came from the prefix store, where another request or an
+    /// earlier one had left them.
+    pub restored_tokens: u64,
     /// Tokens generated.
     pub generated_tokens: u64,
     /// `batch_sizes[n]`: decode steps with `n` requests; index 0 stays 0.
@@ -70,6 +73,12 @@ impl ServeStats {
     pub fn tokens_per_second(&self) -> Option<f64> {
         let seconds = self.busy.as_secs_f64();
         (seconds > 0.0).then(|| self.generated_tokens as f64 / seconds)
+    }
+
+    /// Part of all prompt tokens that was restored and not computed, 0 to 1; `None` before the first.
+    pub fn restored_share(&self) -> Option<f64> {
+        let all = self.prompt_tokens + self.restored_tokens;
+        (all > 0).then(|| self.restored_tokens as f64 / all as f64)
     }
 
     /// Requests per decode step on average; `None` before the first.
@@ -106,6 +115,8 @@ mod tests {
             batch_sizes: vec![0; 4],
             busy: Duration::from_millis(500),
             generated_tokens: 30,
+            prompt_tokens: 30,
+            restored_tokens: 90,
             ..ServeStats::default()
         };
         assert_eq!(stats.batch_mean(), None);
@@ -115,6 +126,8 @@ mod tests {
         assert_eq!(stats.batch_sizes, [0, 1, 0, 3]);
         assert_eq!(stats.batch_mean(), Some(2.5));
         assert_eq!(stats.tokens_per_second(), Some(60.0));
+        assert_eq!(stats.restored_share(), Some(0.75));
+        assert_eq!(ServeStats::default().restored_share(), None);
         assert_eq!(ServeStats::default().tokens_per_second(), None);
     }
 }
