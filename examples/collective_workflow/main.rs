@@ -9,7 +9,7 @@
 //!
 //! You see a progress bar per team while it works, then a table in which every second of the wall
 //! time stands. Kill it and start it again with the same `--vault`: it goes on where it was. The
-//! default model is a seeded toy that was never trained; its text means nothing.
+//! default model is the one that ships with the repository.
 
 mod progress;
 
@@ -30,9 +30,9 @@ struct Arguments {
     /// Folder of the vault; a second run on the same vault resumes.
     #[arg(long, value_name = "DIR")]
     vault: Option<PathBuf>,
-    /// GGUF file or safetensors folder; without it, the untrained toy model.
-    #[arg(long, value_name = "PATH")]
-    model: Option<PathBuf>,
+    /// GGUF file or safetensors folder; by default the shipped model.
+    #[arg(long, value_name = "PATH", default_value_os_t = neurectomy_examples::shipped_model())]
+    model: PathBuf,
     /// Tokens that the model writes per document; 0 turns inference off.
     #[arg(long, default_value_t = 16)]
     tokens: usize,
@@ -82,10 +82,9 @@ fn run(arguments: &Arguments) -> Result<WorkflowReport, NeurectomyError> {
         .vault
         .clone()
         .unwrap_or_else(|| workspace.join("target/neurectomy/collective_workflow.vault"));
-    let mut config = CollectiveConfig::new(vault).continuation_tokens_max(arguments.tokens);
-    if let Some(path) = &arguments.model {
-        config = config.model_path(path);
-    }
+    let mut config = CollectiveConfig::new(vault)
+        .continuation_tokens_max(arguments.tokens)
+        .model_path(&arguments.model);
     if let Some(workers) = arguments.workers {
         config = config.workers(workers);
     }

@@ -1,7 +1,9 @@
 //! A conversation with a model: the answer is printed while it is generated.
 //!
-//! `cargo run --release --example chat -- --model model.gguf`, then one line per turn; or one turn
-//! with `--prompt`. Without a model the untrained toy answers, in noise.
+//! `cargo run --release --example chat`, then one line per turn; or one turn with `--prompt`. The
+//! model that ships with the repository answers; it knows agent tasks, tool calls and short reports
+//! (try "Count the lines of notes/coast.md that mention retry."). `--model` takes another. A tool
+//! call is shown, not run. Speculation is on: what repeats is guessed from the conversation.
 
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
@@ -10,7 +12,7 @@ use std::sync::Arc;
 use clap::Parser;
 use ryot_inference::{
     Engine, EngineConfig, InferError, LoadOptions, MemoryPrefixStore, Message, Model, Prompt,
-    Request, Sampling,
+    Request, Sampling, Speculation, ToolCall,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -18,9 +20,10 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 /// Talk to a model.
 #[derive(Parser)]
 struct Options {
-    /// A GGUF file, or a folder with config.json, tokenizer.json and safetensors.
-    #[arg(long)]
-    model: Option<PathBuf>,
+    /// A GGUF file, or a folder with config.json, tokenizer.json and safetensors; by default the
+    /// shipped model.
+    #[arg(long, default_value_os_t = neurectomy_examples::shipped_model())]
+    model: PathBuf,
     /// One question; without it, every line of standard input is one.
     #[arg(long)]
     prompt: Option<String>,
@@ -31,7 +34,7 @@ struct Options {
     #[arg(long, default_value_t = 256)]
     max_tokens: usize,
     /// 0 always takes the most probable token.
-    #[arg(long, default_value_t = 0.7)]
+    #[arg(long, default_value_t = 0.3)]
     temperature: f32,
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -39,18 +42,13 @@ struct Options {
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    let model = match &options.model {
-        Some(path) => Model::load(path, LoadOptions::new())?,
-        None => Model::toy(42)?,
-    };
-    if !model.info().trained {
-        println!("no --model given: this is an untrained toy, its text means nothing");
-    }
+    let model = Model::load(&options.model, LoadOptions::new())?;
     // the next turn begins with what was computed for the last one
     let config = EngineConfig::new()
         .prefix_store(Arc::new(MemoryPrefixStore::new(1 << 30)))
         .prefix_block_tokens(16)
-        .prefix_keep_generated(true);
+        .prefix_keep_generated(true)
+        .speculation(Speculation::prompt_lookup());
     let engine = Engine::new(model, config)?;
     let mut messages: Vec<Message> = Vec::new();
     messages.extend(options.system.as_deref().map(Message::system));
@@ -92,11 +90,21 @@ fn turn(
     let metrics = generation.metrics();
     let first = metrics.time_to_first_token.unwrap_or_default();
     println!(
-        "\n[{} prompt tokens, {} of them known; first token after {first:.1?}; {:.1} tokens/s]",
+        "\n[{} prompt tokens, {} of them known; first token after {first:.1?}; {:.1} tokens/s; {} of {} \
+         guesses kept]",
         metrics.prompt_tokens,
         metrics.restored_tokens,
         metrics.tokens_per_second().unwrap_or(0.0),
+        metrics.speculation.accepted,
+        metrics.speculation.proposed,
     );
+    for call in ToolCall::parse(&answer) {
+        println!(
+            "[calls {} with {} arguments]",
+            call.name,
+            call.arguments.len()
+        );
+    }
     messages.push(Message::assistant(answer));
     Ok(())
 }

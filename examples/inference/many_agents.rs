@@ -1,8 +1,8 @@
 //! Sixteen agents that share their instructions, served in one batch.
 //!
-//! `cargo run --release --example many_agents -- --model model.gguf`; without a model the untrained
-//! toy is used, its text means nothing. The shared prefix is computed once and then restored from
-//! the prefix store.
+//! `cargo run --release --example many_agents` takes the model that ships with the repository;
+//! `-- --model model.gguf` another. The shared prefix is computed once and then restored from the
+//! prefix store; how much that saved stands in the last lines.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,28 +11,40 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use ryot_inference::{
-    Completion, Engine, EngineConfig, LoadOptions, MemoryPrefixStore, Model, Request, Sampling,
-    ServeConfig, Server, Ticket,
+    Completion, Engine, EngineConfig, LoadOptions, MemoryPrefixStore, Message, Model, Request,
+    Sampling, ServeConfig, Server, Ticket,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-const INSTRUCTIONS: &str = "You are one of several agents that look at the same report. Each of \
-    you is given one question. Answer it in one short paragraph, from the report alone; say so if \
-    the report does not answer it. The report: the northern line carried 14,200 passengers on \
-    Monday, 13,900 on Tuesday and 15,100 on Wednesday; two of its nine trains were out of service \
-    all week, one for its brakes and one for its doors. ";
+/// What all agents read.
+const INSTRUCTIONS: &str =
+    "You are one of several agents. Answer in one short paragraph, from the report alone.";
+const REPORT: &str = "Here is the report: the northern line carried 14,200 passengers on Monday, \
+    13,900 on Tuesday and 15,100 on Wednesday; 2 of its 19 trains were out of service, one for its \
+    brakes and one for its doors.";
+const QUESTIONS: [&str; 8] = [
+    "Question: how many passengers were there on Tuesday?",
+    "Question: how many trains were out of service?",
+    "Why were trains out of service?",
+    "What about Wednesday?",
+    "Summarise it.",
+    "Question: how many passengers did the northern line carry on Monday?",
+    "Question: who drives the trains?",
+    "Question: what follows for train 7?",
+];
 
 /// Many agents on one model.
 #[derive(Parser)]
 struct Options {
-    /// A GGUF file, or a folder with config.json, tokenizer.json and safetensors.
-    #[arg(long)]
-    model: Option<PathBuf>,
+    /// A GGUF file, or a folder with config.json, tokenizer.json and safetensors; by default the
+    /// shipped model.
+    #[arg(long, default_value_os_t = neurectomy_examples::shipped_model())]
+    model: PathBuf,
     #[arg(long, default_value_t = 16)]
     agents: usize,
-    /// Tokens that every agent generates.
-    #[arg(long, default_value_t = 200)]
+    /// Most tokens that an agent generates.
+    #[arg(long, default_value_t = 80)]
     max_tokens: usize,
     /// Time between two lines about the throughput, in milliseconds.
     #[arg(long, default_value_t = 50)]
@@ -41,14 +53,8 @@ struct Options {
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    let model = match &options.model {
-        Some(path) => Model::load(path, LoadOptions::new())?,
-        None => Model::toy(42)?,
-    };
+    let model = Model::load(&options.model, LoadOptions::new())?;
     println!("model: {}", model.info().name);
-    if !model.info().trained {
-        println!("no --model given: this is an untrained toy, its text means nothing");
-    }
     let store = Arc::new(MemoryPrefixStore::new(256 << 20));
     let config = EngineConfig::new()
         .prefix_store(store)
@@ -60,11 +66,14 @@ fn main() -> Result<()> {
     )?;
     let tickets = (0..options.agents)
         .map(|agent| {
-            let question = format!("Question {agent}: what follows for train {agent}?");
-            let request = Request::new(format!("{INSTRUCTIONS}{question}"))
+            let question = QUESTIONS[agent % QUESTIONS.len()];
+            let messages = vec![
+                Message::system(INSTRUCTIONS),
+                Message::user(format!("{REPORT} {question}")),
+            ];
+            let request = Request::new(messages)
                 .max_tokens(options.max_tokens)
-                .sampling(Sampling::random(agent as u64).temperature(0.8))
-                .ignore_end(true);
+                .sampling(Sampling::random(agent as u64).temperature(0.3));
             server.submit(request)
         })
         .collect::<std::result::Result<Vec<Ticket>, _>>()?;
@@ -74,6 +83,9 @@ fn main() -> Result<()> {
         .map(Ticket::finish)
         .collect::<std::result::Result<Vec<_>, _>>()?;
     table(&done);
+    for (completion, question) in done.iter().zip(QUESTIONS) {
+        println!("{question}\n    {}", completion.text);
+    }
     summary(&server);
     Ok(())
 }
@@ -130,6 +142,11 @@ fn table(done: &[Completion]) {
 
 fn summary(server: &Server) {
     let stats = server.stats();
+    println!(
+        "\n{} prompt tokens ({:.0} %) were not computed again: another agent had read them",
+        stats.restored_tokens,
+        100.0 * stats.restored_share().unwrap_or(0.0)
+    );
     println!(
         "\n{} tokens in {:.1?}: {:.0} tokens/s, {:.1} requests per step; {} prompt tokens computed; \
          at most {} KiB of keys and values reserved",

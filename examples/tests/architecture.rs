@@ -100,10 +100,14 @@ fn only_inference_and_what_stands_above_it_see_candle() {
             .dependencies
             .iter()
             .any(|d| d.kind == DependencyKind::Normal && d.name.starts_with("candle-"));
-        let may = ["ryot-inference", "neurectomy-bench"].contains(&package.name.as_str());
+        let may = ["ryot-inference", "neurectomy-bench", "neurectomy-examples"]
+            .contains(&package.name.as_str());
         assert!(may || !sees, "{} depends on candle", package.name);
     }
 }
+
+/// Needs cmake and libclang, which the gate does not ask for.
+const UNCHECKED: [&str; 1] = ["peer-llama-cpp"];
 
 #[test]
 fn every_feature_is_checked_alone() {
@@ -118,7 +122,7 @@ fn every_feature_is_checked_alone() {
         for feature in package
             .features
             .keys()
-            .filter(|feature| *feature != "default")
+            .filter(|feature| *feature != "default" && !UNCHECKED.contains(&feature.as_str()))
         {
             assert!(
                 listed.contains(&feature.as_str()),

@@ -94,8 +94,8 @@ fn every_document_is_stored_verified_and_every_second_accounted() {
         (wall / first["wall_s"].as_f64().unwrap() - 1.0).abs() <= 0.01,
         "{first}"
     );
-    assert_eq!(first["model_trained"], false);
-    assert!(first["model"].as_str().unwrap().contains("untrained"));
+    assert_eq!(first["model_trained"], true);
+    assert_eq!(first["model"], "tiny-target");
     assert!(
         std::fs::read_to_string(&report_file)
             .unwrap()
