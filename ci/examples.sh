@@ -12,5 +12,9 @@ cargo run --release --locked --example pick_a_sketch
 cargo run --release --locked --example validate_solvers
 cargo run --release --locked --example compress_folder
 cargo run --release --locked --example compress_folder -- docs --benchmark --json
-cargo run --release --locked --example chat -- --prompt "hello" --max-tokens 32
+cargo run --release --locked --example vault_tour
+cargo run --release --locked --example chat -- --prompt "Count the lines of notes/coast.md that mention retry."
 cargo run --release --locked --example many_agents
+cargo run --release --locked --example speculate -- --repeats 3
+cargo run --release --locked --example splice_cascade
+cargo run --release --locked --example train_tiny -- --check

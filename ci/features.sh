@@ -18,9 +18,9 @@ built="${CARGO_TARGET_DIR:-target}/debug"
 rustc --edition 2024 --crate-type staticlib -C panic=abort -o "$built/libno_std.a" \
     --extern sketches="$built/libsketches.rlib" -L dependency="$built/deps" ci/no_std.rs
 features sigma-lang cli
-features sigma-vault
+features sigma-vault encryption async
 features agent-collective
-features ryot-inference
+features ryot-inference grammar
 features neurectomy
-features neurectomy-examples sketches sigma-lang sigma-vault agent-collective ryot-inference workflow
-features neurectomy-bench sketches compression storage peer-lmdb agents inference workflow
+features neurectomy-examples sketches sigma-lang sigma-vault agent-collective ryot-inference train workflow
+features neurectomy-bench sketches compression storage peer-lmdb peer-sled agents inference workflow

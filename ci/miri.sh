@@ -17,4 +17,4 @@ RUSTFLAGS="-C target-feature=+avx2,+bmi1,+bmi2,+lzcnt,+popcnt" \
     MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-tree-borrows" \
     cargo +nightly miri test --package sketches --lib --locked -- simd:: kernel::
 MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-tree-borrows -Zmiri-ignore-leaks" \
-    cargo +nightly miri test --package agent-collective --lib inline --locked
+    cargo +nightly miri test --package agent-collective --lib --locked -- inline:: parker::
