@@ -5,16 +5,16 @@ cd "$(dirname "$0")/.."
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 cargo build --release --package neurectomy-examples --examples --locked
-cargo run --release --locked --example collective_workflow -- --vault "$scratch/vault"
+cargo run --release --locked --package neurectomy-examples --example collective_workflow -- --vault "$scratch/vault"
 echo "again on the same vault: everything is resumed, nothing is computed twice"
-cargo run --release --locked --example collective_workflow -- --vault "$scratch/vault" --json
-cargo run --release --locked --example pick_a_sketch
-cargo run --release --locked --example validate_solvers
-cargo run --release --locked --example compress_folder
-cargo run --release --locked --example compress_folder -- docs --benchmark --json
-cargo run --release --locked --example vault_tour
-cargo run --release --locked --example chat -- --prompt "Count the lines of notes/coast.md that mention retry."
-cargo run --release --locked --example many_agents
-cargo run --release --locked --example speculate -- --repeats 3
-cargo run --release --locked --example splice_cascade
-cargo run --release --locked --example train_tiny -- --check
+cargo run --release --locked --package neurectomy-examples --example collective_workflow -- --vault "$scratch/vault" --json
+cargo run --release --locked --package neurectomy-examples --example pick_a_sketch
+cargo run --release --locked --package neurectomy-examples --example validate_solvers
+cargo run --release --locked --package neurectomy-examples --example compress_folder
+cargo run --release --locked --package neurectomy-examples --example compress_folder -- docs --benchmark --json
+cargo run --release --locked --package neurectomy-examples --example vault_tour
+cargo run --release --locked --package neurectomy-examples --example chat -- --prompt "Count the lines of notes/coast.md that mention retry."
+cargo run --release --locked --package neurectomy-examples --example many_agents
+cargo run --release --locked --package neurectomy-examples --example speculate -- --repeats 3
+cargo run --release --locked --package neurectomy-examples --example splice_cascade
+cargo run --release --locked --package neurectomy-examples --example train_tiny -- --check
