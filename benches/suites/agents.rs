@@ -9,6 +9,8 @@ mod actors;
 mod agents_batch;
 #[path = "agents/ask.rs"]
 mod ask;
+#[path = "agents/executor.rs"]
+mod executor;
 #[path = "agents/load.rs"]
 mod load;
 #[path = "agents/memory.rs"]
@@ -16,6 +18,7 @@ mod memory;
 #[path = "agents/tail.rs"]
 mod tail;
 
+use crate::executor::ExecutorPool;
 use agent_collective::{Runtime, Task, TaskContext, TeamConfig};
 use criterion::Throughput;
 use neurectomy_bench::suite::Work;
@@ -211,18 +214,8 @@ fn spawn_outside(suite: &mut Suite, runtime: &Runtime) -> Result<(), BenchError>
             tally.wait();
         });
     });
-    let executor = Arc::new(async_executor::Executor::new());
-    let (stop, stopped) = kanal::bounded_async::<()>(1);
-    let threads: Vec<_> = (0..WORKERS)
-        .map(|_| {
-            let (executor, stopped) = (Arc::clone(&executor), stopped.clone());
-            std::thread::spawn(move || {
-                async_io::block_on(executor.run(async move {
-                    let _ = stopped.recv().await;
-                }));
-            })
-        })
-        .collect();
+    let pool = ExecutorPool::new(WORKERS);
+    let executor = &pool.executor;
     group.bench_function("async-executor", |b| {
         b.iter(|| {
             let tally = Tally::new(count);
@@ -233,10 +226,7 @@ fn spawn_outside(suite: &mut Suite, runtime: &Runtime) -> Result<(), BenchError>
             tally.wait();
         });
     });
-    drop(stop);
-    for thread in threads {
-        let _ = thread.join();
-    }
+    drop(pool);
     group.finish();
     for (peer, goal) in [
         ("crossbeam-channel", Some(Goal::RatioAtMost(1.0))),

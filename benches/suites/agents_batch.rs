@@ -1,6 +1,7 @@
 //! Part of the suite `agents`: batches over files, and validations that compute or wait.
 
 use super::WORKERS;
+use crate::executor::ExecutorPool;
 use agent_collective::Runtime;
 use agent_collective::batch::{Batch, BatchConfig, FileBatch, Mode};
 use agent_collective::pipeline::{ItemContext, Pipeline, Validate};
@@ -9,7 +10,6 @@ use neurectomy_bench::{BenchError, Goal, Row, Suite};
 use rayon::prelude::*;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(super) fn rows(suite: &mut Suite) -> Result<(), BenchError> {
@@ -338,18 +338,8 @@ fn waiting(suite: &mut Suite, runtime: &Runtime) -> Result<(), BenchError> {
         };
         tokio.block_on(waits)
     };
-    let executor = Arc::new(async_executor::Executor::new());
-    let (stop, stopped) = kanal::bounded_async::<()>(1);
-    let executing: Vec<_> = (0..WORKERS)
-        .map(|_| {
-            let (executor, stopped) = (Arc::clone(&executor), stopped.clone());
-            std::thread::spawn(move || {
-                async_io::block_on(executor.run(async move {
-                    let _ = stopped.recv().await;
-                }));
-            })
-        })
-        .collect();
+    let pool = ExecutorPool::new(WORKERS);
+    let executor = &pool.executor;
     let in_async_io = || {
         let tasks: Vec<_> = (0..count)
             .map(|item| {
@@ -377,10 +367,7 @@ fn waiting(suite: &mut Suite, runtime: &Runtime) -> Result<(), BenchError> {
         suite.size(1, 21),
         [&by_futures, &by_threads, &in_tokio, &in_async_io],
     )?;
-    drop(stop);
-    for thread in executing {
-        let _ = thread.join();
-    }
+    drop(pool);
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
     let name = "32 waits of 10 ms, threads, first run, which starts them";
     suite.record(Row::new(name, "ms", ms(first_run)));

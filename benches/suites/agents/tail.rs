@@ -2,6 +2,7 @@
 
 use crate::WORKERS;
 use crate::ask::quantile_ns;
+use crate::executor::ExecutorPool;
 use agent_collective::{Hedge, HedgeConfig, Runtime, Task, TaskContext};
 use neurectomy_bench::{BenchError, Goal, Row, Suite};
 use std::hint::black_box;
@@ -193,18 +194,8 @@ pub(crate) fn fan_out(suite: &mut Suite, runtime: &Runtime) -> Result<(), BenchE
         let handle = wide.submit_bulk(TASKS, task).expect("the queue has room");
         handle.join().expect("no panic").len()
     };
-    let executor = Arc::new(async_executor::Executor::new());
-    let (stop, stopped) = kanal::bounded_async::<()>(1);
-    let threads: Vec<_> = (0..WORKERS)
-        .map(|_| {
-            let (executor, stopped) = (Arc::clone(&executor), stopped.clone());
-            std::thread::spawn(move || {
-                async_io::block_on(executor.run(async move {
-                    let _ = stopped.recv().await;
-                }));
-            })
-        })
-        .collect();
+    let pool = ExecutorPool::new(WORKERS);
+    let executor = &pool.executor;
     let async_wait = || {
         let one = |_| executor.spawn(async move { async_io::Timer::after(wait).await });
         let tasks: Vec<_> = (0..TASKS).map(one).collect();
@@ -238,10 +229,7 @@ pub(crate) fn fan_out(suite: &mut Suite, runtime: &Runtime) -> Result<(), BenchE
             }
         }
     }
-    drop(stop);
-    for thread in threads {
-        let _ = thread.join();
-    }
+    drop(pool);
     let spreads = [
         ("32 tasks of 5 ms that compute", &times[0], &times[1]),
         ("32 futures that wait 10 ms", &times[2], &times[3]),
