@@ -1,9 +1,6 @@
 //! The one error type of the crate.
 
-use alloc::{
-    string::{String, ToString},
-    vec::Vec,
-};
+use alloc::string::{String, ToString};
 
 /// What went wrong, with the value that was found and the values that are allowed.
 ///
@@ -195,19 +192,4 @@ pub(crate) fn check_seeds(sketch: &'static str, left: u64, right: u64) -> Result
             right,
         })
     }
-}
-
-/// A vector of zeros, or the typed error where the memory is not there.
-pub(crate) fn zeros<T: Clone + Default>(
-    sketch: &'static str,
-    len: usize,
-) -> Result<Vec<T>, SketchError> {
-    let mut row = Vec::new();
-    row.try_reserve_exact(len)
-        .map_err(|_| SketchError::Memory {
-            sketch,
-            bytes: len.saturating_mul(size_of::<T>()),
-        })?;
-    row.resize(len, T::default());
-    Ok(row)
 }

@@ -59,6 +59,7 @@ mod error;
 pub mod frequency;
 pub mod hash;
 pub mod membership;
+mod memory;
 pub mod quantiles;
 #[cfg(feature = "serde")]
 mod serde_bytes;

@@ -50,4 +50,4 @@ mod stable;
 pub use keyed::{HashSketch, InsertHash, Keyed};
 pub use sip::{SipHasher, SipKey};
 pub use stable::{DEFAULT_SEED, StableHasher, hash_bytes, hash_of, hash_u64, parquet_hash};
-pub(crate) use stable::{each_batch, in_batches, split_mix};
+pub(crate) use stable::{each_batch, each_batch_of, in_batches, split_mix};

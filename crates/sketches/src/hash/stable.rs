@@ -77,9 +77,19 @@ const BATCH: usize = 128;
 
 /// Hashes keys in batches; 64-bit integers eight at a time where the CPU multiplies them so.
 #[inline]
-pub(crate) fn each_batch<T: Hash>(keys: &[T], seed: u64, mut each: impl FnMut(&[u64])) {
-    let mut batch = [0; BATCH];
-    for keys in keys.chunks(BATCH) {
+pub(crate) fn each_batch<T: Hash>(keys: &[T], seed: u64, each: impl FnMut(&[u64])) {
+    each_batch_of::<BATCH, T>(keys, seed, each);
+}
+
+/// As [`each_batch`], at most `N` at a time.
+#[inline]
+pub(crate) fn each_batch_of<const N: usize, T: Hash>(
+    keys: &[T],
+    seed: u64,
+    mut each: impl FnMut(&[u64]),
+) {
+    let mut batch = [0; N];
+    for keys in keys.chunks(N) {
         let hashes = &mut batch[..keys.len()];
         run_at(level(), HashEach { keys, seed, hashes });
         each(hashes);

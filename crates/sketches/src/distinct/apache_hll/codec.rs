@@ -9,7 +9,8 @@ use super::{
 };
 use crate::{
     codec::{Reader, serde_through_bytes},
-    error::{SketchError, zeros},
+    error::SketchError,
+    memory::zeros,
 };
 
 const VERSION: u8 = 1;

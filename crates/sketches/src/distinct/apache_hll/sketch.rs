@@ -3,10 +3,7 @@
 use alloc::{collections::BTreeSet, vec::Vec};
 
 use super::coupon::{VALUE_MAX, coupon_of, estimate, slot, value};
-use crate::{
-    distinct::hyperloglog::estimate_ranks,
-    error::{SketchError, zeros},
-};
+use crate::{distinct::hyperloglog::estimate_ranks, error::SketchError, memory::zeros};
 
 pub(super) const NAME: &str = "apache hll";
 /// Coupons that a list has room for; one more makes it a set or registers.

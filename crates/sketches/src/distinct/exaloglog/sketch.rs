@@ -10,8 +10,9 @@ use super::{
 };
 use crate::{
     codec::Family,
-    error::{SketchError, check_seeds, zeros},
+    error::{SketchError, check_seeds},
     hash::{DEFAULT_SEED, each_batch, hash_of, in_batches},
+    memory::zeros,
     simd::{
         Level,
         kernel::{Kernel, run_at},

@@ -9,8 +9,9 @@ use super::{
     estimator::{estimate_dense, estimate_sparse},
 };
 use crate::{
-    error::{SketchError, check_seeds, zeros},
+    error::{SketchError, check_seeds},
     hash::{DEFAULT_SEED, each_batch, hash_of, in_batches},
+    memory::zeros,
     simd::ranks::{self, raise, register_of},
 };
 

@@ -3,10 +3,7 @@
 use core::f64::consts::E;
 
 use super::sketch::CountMin;
-use crate::{
-    error::{SketchError, zeros},
-    hash::DEFAULT_SEED,
-};
+use crate::{error::SketchError, hash::DEFAULT_SEED, memory::zeros};
 
 const NAME: &str = "count-min";
 

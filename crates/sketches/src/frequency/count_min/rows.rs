@@ -66,8 +66,11 @@ pub(super) fn add(shape: Shape, cells: &mut [u32], total: u64, hash: u64, count:
     }
 }
 
-/// Hashes whose cells are found at once.
-const BATCH: usize = 128;
+/// Hashes whose cells are found at once, where there are few.
+pub(super) const FEW: usize = 128;
+/// And where there are more: enough for a row to be read into the nearest cache once for many of
+/// them, and few enough to leave it there.
+pub(super) const MANY: usize = 1024;
 
 /// Adds one to the cells of every hash; `total` counts them already.
 pub(super) fn add_ones(shape: Shape, cells: &mut [u32], total: u64, hashes: &[u64]) {
@@ -77,8 +80,17 @@ pub(super) fn add_ones(shape: Shape, cells: &mut [u32], total: u64, hashes: &[u6
         }
         return;
     }
-    let mut places = [0; BATCH];
-    for hashes in hashes.chunks(BATCH) {
+    if hashes.len() <= FEW {
+        add_ones_plain::<FEW>(shape, cells, hashes);
+    } else {
+        add_ones_plain::<MANY>(shape, cells, hashes);
+    }
+}
+
+/// Adds one to the cells of every hash, row by row for `N` hashes at a time.
+fn add_ones_plain<const N: usize>(shape: Shape, cells: &mut [u32], hashes: &[u64]) {
+    let mut places = [0; N];
+    for hashes in hashes.chunks(N) {
         let rows = cells.chunks_exact_mut(shape.width).zip(&MULTIPLIERS);
         for (row, multiplier) in rows {
             let places = &mut places[..hashes.len()];
@@ -263,11 +275,12 @@ mod tests {
                     depth,
                     width,
                 };
-                let hashes: Vec<u64> = (0..300).map(|at| split_mix(7, at % 90)).collect();
+                let hashes: Vec<u64> = (0..2500).map(|at| split_mix(7, at % 90)).collect();
                 let mut cells = vec![0; depth * width];
                 let mut twin = cells.clone();
-                for total in [300, u64::from(u32::MAX) + 1] {
-                    add_ones(shape, &mut cells, total, &hashes);
+                for (count, total) in [(2500, 2500), (90, 2590), (2500, u64::from(u32::MAX) + 1)] {
+                    let hashes = &hashes[..count];
+                    add_ones(shape, &mut cells, total, hashes);
                     hashes
                         .iter()
                         .for_each(|hash| add_any(shape, &mut twin, *hash, 1));

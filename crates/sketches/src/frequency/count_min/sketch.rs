@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     error::{SketchError, check_seeds},
-    hash::{each_batch, hash_of},
+    hash::{each_batch_of, hash_of},
 };
 
 const NAME: &str = "count-min";
@@ -112,7 +112,13 @@ impl CountMin {
 
     /// Counts every key of a slice once, the fastest way in: integers are hashed many at a time.
     pub fn insert_each<T: Hash>(&mut self, keys: &[T]) {
-        each_batch(keys, self.seed, |hashes| self.insert_hashes(hashes));
+        let seed = self.seed;
+        let each = |hashes: &[u64]| self.insert_hashes(hashes);
+        if keys.len() <= rows::FEW {
+            each_batch_of::<{ rows::FEW }, T>(keys, seed, each);
+        } else {
+            each_batch_of::<{ rows::MANY }, T>(keys, seed, each);
+        }
     }
 
     /// Counts many keys once each, by their hashes.

@@ -4,9 +4,10 @@ use alloc::vec::Vec;
 use core::hash::Hash;
 
 use crate::{
-    error::{SketchError, check_seeds, zeros},
+    error::{SketchError, check_seeds},
     frequency::count_min::{DEPTH_MAX, MULTIPLIERS, cell_of},
     hash::{DEFAULT_SEED, hash_of, split_mix},
+    memory::zeros,
 };
 
 pub(super) const NAME: &str = "count-sketch";

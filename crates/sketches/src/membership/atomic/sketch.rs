@@ -6,8 +6,9 @@ use core::{fmt, hash::Hash};
 use super::estimator::{HASHES_MAX, load_for_rate, rate_at_load};
 use crate::{
     atomic::{AtomicU64, Ordering},
-    error::{SketchError, check_seeds, zeros},
+    error::{SketchError, check_seeds},
     hash::{DEFAULT_SEED, each_batch, hash_of},
+    memory::{reserved, zeros},
     simd::{
         kernel::{Kernel, run_at},
         level,
@@ -308,12 +309,7 @@ impl Kernel for SetAll<'_> {
 
 /// Clear words, or the typed error where the memory is not there.
 fn words_of(words: usize) -> Result<Vec<AtomicU64>, SketchError> {
-    let mut row = Vec::new();
-    row.try_reserve_exact(words)
-        .map_err(|_| SketchError::Memory {
-            sketch: NAME,
-            bytes: words.saturating_mul(8),
-        })?;
+    let mut row = reserved(NAME, words)?;
     row.resize_with(words, AtomicU64::default);
     Ok(row)
 }

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     codec::{Family, Reader, Writer, serde_through_bytes},
     error::SketchError,
+    memory::collected,
 };
 
 /// Most segments that can be the first of a key, so that positions fit 32 bits.
@@ -57,7 +58,8 @@ impl BinaryFuse8 {
             segment_bits,
             segments,
         };
-        let fingerprints = reader.raw("fingerprints", layout.slots())?.to_vec();
+        let fingerprints = reader.raw("fingerprints", layout.slots())?;
+        let fingerprints = collected(Family::BinaryFuse8.name(), fingerprints.iter().copied())?;
         reader.finish()?;
         Ok(Self {
             seed,

@@ -11,14 +11,15 @@
 //! Here all slots have a word of their own, which is right for sets whose words fit the second-level
 //! cache; `stream.rs` peels larger ones.
 
-use alloc::{vec, vec::Vec};
+use alloc::vec::Vec;
 
 use super::{
     layout::{HASH_BITS, Layout, fingerprint, mixed, multiplier_of},
     stream::{self, Outcome},
 };
 use crate::{
-    error::{SketchError, zeros},
+    error::SketchError,
+    memory::{zero_words, zeros},
     simd::{
         kernel::{Kernel, run_at},
         level,
@@ -269,19 +270,6 @@ impl<T, F: Fn(&T) -> u64> Kernel for Peel<'_, T, F> {
             usize::MAX
         }
     }
-}
-
-/// As [`zeros`], and left to the allocator to clear, which gives pages that are clear already.
-pub(super) fn zero_words(name: &'static str, len: usize) -> Result<Vec<u64>, SketchError> {
-    let mut probe: Vec<u64> = Vec::new();
-    probe
-        .try_reserve_exact(len)
-        .map_err(|_| SketchError::Memory {
-            sketch: name,
-            bytes: len.saturating_mul(size_of::<u64>()),
-        })?;
-    drop(probe);
-    Ok(vec![0; len])
 }
 
 #[inline(always)]

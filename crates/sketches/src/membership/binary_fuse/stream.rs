@@ -9,11 +9,12 @@
 use alloc::vec::Vec;
 
 use super::{
-    construct::{COUNTED, HASH_MASK, ONE, PEELED, TOO_MANY, low_half, zero_words},
+    construct::{COUNTED, HASH_MASK, ONE, PEELED, TOO_MANY, low_half},
     layout::{HASH_BITS, Layout},
 };
 use crate::{
-    error::{SketchError, zeros},
+    error::SketchError,
+    memory::{zero_words, zeros},
     simd::{
         kernel::{Kernel, run_at},
         level,

@@ -1,10 +1,7 @@
 //! Parameters of a [`BloomFilter`], checked once.
 
 use super::{estimator::size_for, sketch::BloomFilter};
-use crate::{
-    error::{SketchError, zeros},
-    hash::DEFAULT_SEED,
-};
+use crate::{error::SketchError, hash::DEFAULT_SEED, memory::zeros};
 
 const NAME: &str = "bloom filter";
 

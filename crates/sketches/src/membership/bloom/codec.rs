@@ -7,6 +7,7 @@ use super::{builder::BloomBuilder, sketch::BloomFilter};
 use crate::{
     codec::{Family, Reader, Writer, serde_through_bytes},
     error::SketchError,
+    memory::collected,
 };
 
 impl BloomFilter {
@@ -42,7 +43,8 @@ impl BloomFilter {
             .unwrap_or(usize::MAX)
             .saturating_mul(8);
         let words = reader.raw("bits", len_bytes)?.as_chunks::<8>().0;
-        let words = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
+        let words = words.iter().map(|word| u64::from_le_bytes(*word));
+        let words = collected(Family::Bloom.name(), words)?;
         reader.finish()?;
         Ok(Self {
             seed,

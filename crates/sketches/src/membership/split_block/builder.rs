@@ -2,9 +2,7 @@
 
 use super::{estimator::load_for_rate, sketch::SplitBlockBloom};
 use crate::{
-    error::{SketchError, zeros},
-    hash::DEFAULT_SEED,
-    simd::split_block::BLOCK_BYTES,
+    error::SketchError, hash::DEFAULT_SEED, memory::zeros, simd::split_block::BLOCK_BYTES,
 };
 
 const NAME: &str = "split-block bloom filter";

@@ -8,6 +8,7 @@ use crate::{
     codec::{Family, Reader, Writer, serde_through_bytes},
     error::SketchError,
     hash::DEFAULT_SEED,
+    memory::collected,
     simd::split_block::{BLOCK_BYTES, Block},
 };
 
@@ -31,7 +32,7 @@ impl SplitBlockBloom {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SketchError> {
         let (mut reader, seed) = Reader::open(bytes, Family::SplitBlockBloom)?;
         let blocks = reader.count("blocks", 1..=(1 << 26) - 1, BLOCK_BYTES, "1 to 2^26 - 1")?;
-        let blocks = blocks_from(reader.raw("blocks", blocks.saturating_mul(BLOCK_BYTES))?);
+        let blocks = blocks_from(reader.raw("blocks", blocks.saturating_mul(BLOCK_BYTES))?)?;
         reader.finish()?;
         Ok(Self { seed, blocks })
     }
@@ -62,7 +63,7 @@ impl SplitBlockBloom {
         }
         Ok(Self {
             seed: DEFAULT_SEED,
-            blocks: blocks_from(bytes),
+            blocks: blocks_from(bytes)?,
         })
     }
 
@@ -71,17 +72,16 @@ impl SplitBlockBloom {
     }
 }
 
-fn blocks_from(bytes: &[u8]) -> Vec<Block> {
+fn blocks_from(bytes: &[u8]) -> Result<Vec<Block>, SketchError> {
     let blocks = bytes.as_chunks::<BLOCK_BYTES>().0.iter();
-    blocks
-        .map(|block| {
-            let mut words = [0; 8];
-            for (word, bytes) in words.iter_mut().zip(block.as_chunks::<4>().0) {
-                *word = u32::from_le_bytes(*bytes);
-            }
-            Block(words)
-        })
-        .collect()
+    let blocks = blocks.map(|block| {
+        let mut words = [0; 8];
+        for (word, bytes) in words.iter_mut().zip(block.as_chunks::<4>().0) {
+            *word = u32::from_le_bytes(*bytes);
+        }
+        Block(words)
+    });
+    collected(Family::SplitBlockBloom.name(), blocks)
 }
 
 serde_through_bytes!(SplitBlockBloom);

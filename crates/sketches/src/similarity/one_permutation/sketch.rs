@@ -21,6 +21,10 @@ const NAME: &str = "one-permutation minhash";
 /// elements leave one of 4,096 bins empty once in 40 times.
 const LOOK_AT: usize = 12;
 
+/// Elements for each bin that are expected to fill all bins, so that no hash is kept for later rounds:
+/// as many different ones leave one of 128 bins empty once in nine times.
+const FILLS: usize = 7;
+
 /// Least number of elements that are inserted at a time, where a slice has as many.
 const PART_MIN: usize = 1024;
 
@@ -106,23 +110,36 @@ impl OnePermutation {
 
     /// Inserts elements by the hash that a function makes of each.
     fn lower_each<T>(&mut self, elements: &[T], hash: impl Fn(&T) -> u64 + Copy) {
-        // In parts, so that what is kept stays bounded.
+        if self.full || elements.len() >= FILLS * self.minima.len() {
+            self.lower_and_keep(elements, hash, 0);
+            self.full = self.full || is_full(&self.minima);
+        }
+        if self.full {
+            self.forget_pending();
+            return;
+        }
+        // Once more for those that did not fill the bins, which changes no minimum; in parts, so
+        // that what is kept stays bounded.
         for elements in elements.chunks(PART_MIN.max(4 * self.minima.len())) {
-            let first = self.pending.len();
-            if !self.full {
-                self.pending.resize(first + elements.len(), 0);
-            }
-            let kernel = LowerEach {
-                minima: &mut self.minima,
-                elements,
-                hash,
-                kept: &mut self.pending[first..],
-            };
-            run_at(level(), kernel);
+            let keep = if self.full { 0 } else { elements.len() };
+            self.lower_and_keep(elements, hash, keep);
             if self.pending.len() >= self.look_at {
                 self.look();
             }
         }
+    }
+
+    /// The first round of elements; the hashes of the first `keep` of them, all or none, become pending.
+    fn lower_and_keep<T>(&mut self, elements: &[T], hash: impl Fn(&T) -> u64, keep: usize) {
+        let first = self.pending.len();
+        self.pending.resize(first + keep, 0);
+        let kernel = LowerEach {
+            minima: &mut self.minima,
+            elements,
+            hash,
+            kept: &mut self.pending[first..],
+        };
+        run_at(level(), kernel);
     }
 
     /// Signature of the set so far.
