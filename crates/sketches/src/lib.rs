@@ -46,7 +46,7 @@
 //! # Ok::<(), sketches::SketchError>(())
 //! ```
 #![no_std]
-#![deny(unsafe_code)] // allowed in the kernels of `simd` only
+#![deny(unsafe_code)] // allowed in the kernels of `simd`, and for the advice on pages in `memory`
 
 extern crate alloc;
 #[cfg(any(feature = "std", test))]

@@ -9,7 +9,7 @@
 //! Source: flash sort (Neubert, "The flashsort1 algorithm", Dr. Dobb's Journal 1998), with a histogram
 //! in place of its one straight line.
 
-use alloc::{vec, vec::Vec};
+use alloc::vec;
 
 use crate::simd::{
     kernel::{Kernel, run_at},
@@ -207,6 +207,7 @@ fn insertion_sort(keys: &mut [u64]) {
 mod tests {
     use super::*;
     use crate::hash::split_mix;
+    use alloc::vec::Vec;
 
     #[test]
     fn every_kind_of_data_is_sorted_as_the_standard_library_does() {
