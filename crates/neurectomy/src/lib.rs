@@ -8,6 +8,7 @@
 //! | [`collective`] | the five teams, their settings, their work |
 //! | [`documents`] | finding and reading text files |
 //! | [`analysis`] | words, frequencies and signature of a document |
+//! | [`prefix`] | contexts that were read once, kept in memory and in the vault |
 //! | [`workflow`] | documents through the teams, and where every second went |
 //!
 //! ```
@@ -31,6 +32,7 @@ pub mod analysis;
 pub mod collective;
 pub mod documents;
 mod error;
+pub mod prefix;
 pub mod workflow;
 
 pub use analysis::{Analysis, TopWord};

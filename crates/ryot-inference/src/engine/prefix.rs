@@ -65,7 +65,11 @@ impl PrefixReuse {
         for (index, key) in keys.iter().enumerate().skip(self.stored_blocks) {
             let start = index * block_tokens;
             match state.export_range(start, start + block_tokens) {
-                Ok(kv) => blocks.push(KvBlock::new(*key, Arc::<KvState>::new(kv))),
+                Ok(kv) => {
+                    let mut block = KvBlock::new(*key, Arc::<KvState>::new(kv));
+                    block.previous = index.checked_sub(1).and_then(|at| keys.get(at).copied());
+                    blocks.push(block);
+                }
                 Err(error) => return self.failed("export", &error),
             }
         }

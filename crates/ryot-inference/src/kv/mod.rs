@@ -6,6 +6,6 @@ mod portable;
 mod prefix;
 
 pub use memory::MemoryPrefixStore;
-pub use portable::KvState;
+pub use portable::{KvShape, KvState};
 pub(crate) use prefix::block_keys;
 pub use prefix::{BlockKey, KvBlock, PrefixStore};

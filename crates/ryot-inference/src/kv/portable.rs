@@ -35,7 +35,68 @@ pub struct KvState {
     pub(super) values: Vec<f32>,
 }
 
+/// Dimensions of the keys, and of the values, of one token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KvShape {
+    /// Transformer blocks.
+    pub layers: usize,
+    /// Key and value heads.
+    pub kv_heads: usize,
+    /// Numbers per head.
+    pub head_dim: usize,
+}
+
+impl KvShape {
+    /// Numbers of one token, keys and values of all layers; `None` beyond the range of `usize`.
+    pub fn token_values(self) -> Option<usize> {
+        let heads = self.layers.checked_mul(self.kv_heads)?;
+        heads.checked_mul(self.head_dim)?.checked_mul(2)
+    }
+}
+
 impl KvState {
+    /// A piece from its parts, as codecs outside this crate need it; `values` as
+    /// [`values`](Self::values) gives them. The model that it is appended to checks the rest.
+    ///
+    /// # Errors
+    /// [`InferError::Parameter`] without a token, and where the number of values is not that of the
+    /// tokens and the shape.
+    pub fn from_parts(
+        fingerprint: u128,
+        start: usize,
+        tokens: Vec<u32>,
+        shape: KvShape,
+        values: Vec<f32>,
+    ) -> Result<Self> {
+        let per_token = shape.token_values().filter(|values| *values > 0);
+        let expected = per_token.and_then(|values| values.checked_mul(tokens.len()));
+        if tokens.is_empty() || expected != Some(values.len()) {
+            return Err(InferError::parameter(
+                "values of a kv state",
+                values.len(),
+                format!("one token at least, and {expected:?} numbers for {shape:?}"),
+            ));
+        }
+        Ok(Self {
+            fingerprint,
+            start,
+            tokens,
+            layers: shape.layers,
+            kv_heads: shape.kv_heads,
+            head_dim: shape.head_dim,
+            values,
+        })
+    }
+
+    /// Dimensions of the keys and of the values of each token.
+    pub fn shape(&self) -> KvShape {
+        KvShape {
+            layers: self.layers,
+            kv_heads: self.kv_heads,
+            head_dim: self.head_dim,
+        }
+    }
+
     /// Fingerprint of the model that made it; see
     /// [`ModelInfo::fingerprint`](crate::ModelInfo::fingerprint).
     pub fn fingerprint(&self) -> u128 {

@@ -20,14 +20,28 @@ pub struct BlockKey(pub u128);
 pub struct KvBlock {
     /// The chained key.
     pub key: BlockKey,
+    /// Key of the block before it, where there is one and it is known.
+    pub previous: Option<BlockKey>,
     /// Keys and values of the block's tokens.
     pub state: Arc<KvState>,
 }
 
 impl KvBlock {
-    /// A block.
+    /// A block that follows no other, as far as is known.
     pub fn new(key: BlockKey, state: Arc<KvState>) -> Self {
-        Self { key, state }
+        let previous = None;
+        Self {
+            key,
+            previous,
+            state,
+        }
+    }
+
+    /// Sets [`Self::previous`]. A store that evicts needs it to keep chains whole.
+    #[must_use]
+    pub fn after(mut self, previous: BlockKey) -> Self {
+        self.previous = Some(previous);
+        self
     }
 }
 
