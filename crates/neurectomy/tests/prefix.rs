@@ -372,3 +372,27 @@ fn killed_at_any_moment_the_store_answers_correctly_or_misses() {
     }
     assert!(restored_tokens > 0);
 }
+
+#[test]
+fn a_collective_restores_what_an_earlier_one_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = neurectomy::CollectiveConfig::new(folder.path().join("vault"))
+        .workers(2)
+        .prompt_tokens_max(200)
+        .prefix(PrefixConfig::new());
+    let documents = ["first", "second"].map(|ending| {
+        let bytes = format!("{PROMPT} {PROMPT} {ending}").into_bytes();
+        let id = neurectomy::ContentId::of(&bytes);
+        let path = ending.into();
+        Arc::new(neurectomy::Document { path, id, bytes })
+    });
+    let mut hits = Vec::new();
+    for document in &documents {
+        let collective = neurectomy::Collective::open(config.clone()).unwrap();
+        collective.generate(document).unwrap().wait().unwrap();
+        hits.push(collective.prefix_statistics().unwrap().vault_hits);
+        collective.close().unwrap();
+    }
+    assert_eq!(hits[0], 0);
+    assert!(hits[1] > 0, "{hits:?}");
+}

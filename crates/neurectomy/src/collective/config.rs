@@ -1,6 +1,7 @@
 //! Settings of a collective.
 
 use crate::error::NeurectomyError;
+use crate::prefix::PrefixConfig;
 use std::path::{Path, PathBuf};
 
 /// Where the model comes from.
@@ -48,6 +49,10 @@ pub struct CollectiveConfig {
     /// Jaccard similarity of word shingles from which two documents are near-duplicates, above 0
     /// up to 1. Default 0.8.
     pub similarity_min: f64,
+    /// Keeps what the model read in the vault, so that a prompt that begins as an earlier one is
+    /// restored that far, also by a later process. Default none: for a small model reading again
+    /// costs less than keeping.
+    pub prefix: Option<PrefixConfig>,
 }
 
 impl CollectiveConfig {
@@ -64,6 +69,7 @@ impl CollectiveConfig {
             continuation_tokens_max: 16,
             sampling_seed: 1,
             similarity_min: 0.8,
+            prefix: None,
         }
     }
 
@@ -130,6 +136,13 @@ impl CollectiveConfig {
         self
     }
 
+    /// Sets [`Self::prefix`].
+    #[must_use]
+    pub fn prefix(mut self, config: PrefixConfig) -> Self {
+        self.prefix = Some(config);
+        self
+    }
+
     pub(crate) fn check(&self) -> Result<(), NeurectomyError> {
         let whole = [
             (
@@ -171,6 +184,9 @@ impl CollectiveConfig {
                     allowed,
                 });
             }
+        }
+        if let Some(prefix) = &self.prefix {
+            prefix.check()?;
         }
         if !(self.similarity_min > 0.0 && self.similarity_min <= 1.0) {
             return Err(NeurectomyError::Config {
@@ -214,6 +230,10 @@ mod tests {
             (
                 base().continuation_tokens_max(5000),
                 "continuation_tokens_max is 5000",
+            ),
+            (
+                base().prefix(PrefixConfig::new().restore_threads(0)),
+                "restore_threads is 0",
             ),
             (base().similarity_min(f64::NAN), "similarity_min is NaN"),
         ];

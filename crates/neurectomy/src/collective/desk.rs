@@ -3,11 +3,12 @@
 use super::config::{CollectiveConfig, ModelSource};
 use super::team::Team;
 use crate::error::NeurectomyError;
+use crate::prefix::VaultPrefixStore;
 use ryot_inference::{Engine, EngineConfig, LoadOptions, Model};
 use sigma_lang::{Compressor, Config, Decompressor, Limits};
 use sigma_vault::{Options, UncertainReads, Vault};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes that went into and came out of each team.
 #[derive(Debug, Default)]
@@ -32,8 +33,9 @@ impl Traffic {
 /// Vault, engine and codec contexts of a collective.
 pub(crate) struct Desk {
     pub(crate) config: CollectiveConfig,
-    pub(crate) vault: Vault,
+    pub(crate) vault: Arc<Vault>,
     pub(crate) engine: Engine,
+    pub(crate) prefix: Option<Arc<VaultPrefixStore>>,
     pub(crate) traffic: Traffic,
     compressors: Mutex<Vec<Compressor>>,
     decompressors: Mutex<Vec<Decompressor>>,
@@ -42,7 +44,6 @@ pub(crate) struct Desk {
 impl Desk {
     pub(crate) fn open(config: CollectiveConfig) -> Result<Self, NeurectomyError> {
         config.check()?;
-        let engine = open_engine(&config.model)?;
         // Keys of documents are content hashes, so an old value is never an outdated one.
         let options = Options::new().uncertain_reads(UncertainReads::Serve);
         let vault = Vault::open(&config.vault_dir, options).map_err(|source| {
@@ -53,13 +54,40 @@ impl Desk {
                 source: source.into(),
             }
         })?;
+        let vault = Arc::new(vault);
+        let open = |config| VaultPrefixStore::open(Arc::clone(&vault), config);
+        let prefix = config.prefix.clone().map(open).transpose()?.map(Arc::new);
+        let engine = open_engine(&config.model, prefix.clone())?;
         Ok(Self {
             config,
             vault,
             engine,
+            prefix,
             traffic: Traffic::default(),
             compressors: Mutex::new(Vec::new()),
             decompressors: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// Writes what waits and closes the vault.
+    pub(crate) fn close(self) -> Result<(), NeurectomyError> {
+        let Self {
+            config,
+            vault,
+            engine,
+            prefix,
+            ..
+        } = self;
+        // Both hold the vault.
+        drop((engine, prefix));
+        let closed = match Arc::try_unwrap(vault) {
+            Ok(vault) => vault.close(),
+            Err(vault) => vault.sync(),
+        };
+        closed.map_err(|source| NeurectomyError::Vault {
+            operation: "close it",
+            path: config.vault_dir,
+            source: source.into(),
         })
     }
 
@@ -115,7 +143,14 @@ impl Desk {
     }
 }
 
-fn open_engine(source: &ModelSource) -> Result<Engine, NeurectomyError> {
+fn open_engine(
+    source: &ModelSource,
+    prefix: Option<Arc<VaultPrefixStore>>,
+) -> Result<Engine, NeurectomyError> {
+    let mut config = EngineConfig::new();
+    if let Some(prefix) = prefix {
+        config = config.prefix_store(prefix);
+    }
     let (name, model) = match source {
         ModelSource::Toy { seed } => (format!("toy, seed {seed}"), Model::toy(*seed)),
         ModelSource::Path(path) => (
@@ -124,7 +159,7 @@ fn open_engine(source: &ModelSource) -> Result<Engine, NeurectomyError> {
         ),
     };
     model
-        .and_then(|model| Engine::new(model, EngineConfig::new()))
+        .and_then(|model| Engine::new(model, config))
         .map_err(|source| NeurectomyError::Model {
             operation: "start",
             model: name,

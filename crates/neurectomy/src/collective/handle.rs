@@ -10,6 +10,7 @@ use super::team::Team;
 use crate::analysis::Analysis;
 use crate::documents::Document;
 use crate::error::NeurectomyError;
+use crate::prefix::PrefixStats;
 use agent_collective::{Report, Runtime, Task, TeamConfig};
 use std::sync::Arc;
 use std::time::Duration;
@@ -145,6 +146,12 @@ impl Collective {
         self.runtime.report()
     }
 
+    /// What the store of prompts did; `None` without [`CollectiveConfig::prefix`].
+    #[must_use]
+    pub fn prefix_statistics(&self) -> Option<PrefixStats> {
+        self.desk.prefix.as_ref().map(|prefix| prefix.stats())
+    }
+
     /// Finishes queued tasks, then closes the vault.
     ///
     /// # Errors
@@ -160,14 +167,7 @@ impl Collective {
                 source: source.into(),
             })?;
         match Arc::try_unwrap(desk) {
-            Ok(desk) => {
-                let path = desk.config.vault_dir.clone();
-                desk.vault.close().map_err(|source| NeurectomyError::Vault {
-                    operation: "close it",
-                    path,
-                    source: source.into(),
-                })
-            }
+            Ok(desk) => desk.close(),
             // A job that outlives the runtime still holds the desk; its drop closes the vault.
             Err(desk) => desk.vault.sync().map_err(desk.vault_error("sync it")),
         }
