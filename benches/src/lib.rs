@@ -19,7 +19,7 @@
 pub mod corpus;
 pub mod environment;
 pub mod estimates;
-#[cfg(feature = "inference")]
+#[cfg(any(feature = "inference", feature = "workflow"))]
 pub mod models;
 pub mod row;
 pub mod suite;

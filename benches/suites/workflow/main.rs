@@ -1,5 +1,8 @@
 //! Suite `workflow`: documents through the five teams, beside the same work done one after the other
-//! with the plain peers (zstd and redb) and without continuations.
+//! with the plain peers (zstd and redb) and without continuations; and contexts that are restored
+//! instead of read again.
+
+mod contexts;
 
 use neurectomy::{Collective, CollectiveConfig, WorkflowReport};
 use neurectomy_bench::corpus::{Input, generated};
@@ -13,6 +16,9 @@ use std::time::Instant;
 const TABLE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("documents");
 
 fn main() -> ExitCode {
+    if let Some(asked) = contexts::asked_of_this_process() {
+        return contexts::answer(&asked);
+    }
     neurectomy_bench::run("workflow", |suite| {
         let dir = tempfile::tempdir()?;
         let documents = dir.path().join("documents");
@@ -30,7 +36,7 @@ fn main() -> ExitCode {
         }
         let peer_s = one_by_one(&documents, &dir.path().join("redb"))?;
         record(suite, &full, &again, &plain, peer_s);
-        Ok(())
+        contexts::measure(suite)
     })
 }
 
