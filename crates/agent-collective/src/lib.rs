@@ -96,7 +96,9 @@ pub use hedge::{Hedge, HedgeConfig, HedgeStats, HedgedHandle};
 pub use latency::Quantiles;
 pub use memory::{MemoryBudget, MemoryExceeded, PooledBuffer, Reservation};
 pub use report::{Report, TeamReport, WorkerReport};
-pub use runtime::{BulkHandle, BulkRejected, Runtime, RuntimeHandle, Simulation, SubmitFuture};
+pub use runtime::{
+    BulkHandle, BulkRejected, Delay, Runtime, RuntimeHandle, Simulation, SubmitFuture,
+};
 pub use scope::{Scope, ScopedHandle};
 pub use task::{Capability, Interruption, JoinHandle, Priority, Task, TaskContext};
 

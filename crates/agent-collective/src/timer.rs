@@ -1,6 +1,10 @@
-//! Calls at a time: one thread per runtime, started when it is first needed.
+//! Calls at a time: one thread per timer, started when it is first needed.
+//!
+//! A timer may be watched by others as well, who make its calls in time when they have nothing else
+//! to do; its thread then makes those that nobody made.
 
-use crate::clock::{Clock, OnTime, duration_ns};
+use crate::clock::{Clock, NEVER_NS, OnTime, duration_ns};
+use crate::primitive::{AtomicBool, AtomicU64, Ordering as Order};
 use crate::worker::drop_quietly;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -10,6 +14,9 @@ use std::time::Duration;
 
 /// Most calls that may wait: bounds memory to a few MiB.
 const CALLS_MAX: usize = 1 << 16;
+
+/// How late the thread of a watched timer makes a call that nobody else made.
+const LATE_NS: u64 = 50_000;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -31,6 +38,10 @@ struct Inner {
     agenda: Mutex<Agenda>,
     changed: Condvar,
     clock: Clock,
+    late_ns: u64,
+    /// When the next call is due; a hint for those who look without the lock.
+    next_ns: AtomicU64,
+    watched: AtomicBool,
 }
 
 /// Waits and calls. Jobs must be short: they run one after the other.
@@ -80,12 +91,18 @@ impl Inner {
         self.agenda.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn note_next(&self, agenda: &Agenda) {
+        let next = agenda.calls.peek().map(|call| call.at_ns);
+        self.next_ns.store(next.unwrap_or(NEVER_NS), Order::Relaxed);
+    }
+
     fn run(&self) {
         let _on_time = OnTime::begin();
         let mut agenda = self.agenda();
         loop {
-            let now_ns = self.clock.now_ns();
+            let now_ns = self.clock.now_ns().saturating_sub(self.late_ns);
             if let Some(job) = agenda.take_due(now_ns) {
+                self.note_next(&agenda);
                 drop(agenda);
                 call(job);
                 agenda = self.agenda();
@@ -110,14 +127,47 @@ impl Inner {
 }
 
 impl Timer {
+    /// Whose thread makes its calls in time.
     pub(crate) fn new(clock: Clock) -> Self {
+        Self::late(clock, 0)
+    }
+
+    /// That others watch.
+    pub(crate) fn watched(clock: Clock) -> Self {
+        Self::late(clock, LATE_NS)
+    }
+
+    fn late(clock: Clock, late_ns: u64) -> Self {
         Self {
             inner: Arc::new(Inner {
                 agenda: Mutex::new(Agenda::default()),
                 changed: Condvar::new(),
                 clock,
+                late_ns,
+                next_ns: AtomicU64::new(NEVER_NS),
+                watched: AtomicBool::new(false),
             }),
         }
+    }
+
+    /// Whether a call is due. Cost: a load, and a reading of the clock if any call waits.
+    pub(crate) fn is_due(&self) -> bool {
+        let next_ns = self.inner.next_ns.load(Order::Relaxed);
+        next_ns != NEVER_NS && next_ns <= self.inner.clock.now_ns()
+    }
+
+    /// The caller would watch the timer while it sleeps: when the next call is due, unless none
+    /// waits or somebody else watches. Ends with [`end_watch`](Self::end_watch).
+    pub(crate) fn begin_watch(&self) -> Option<u64> {
+        let next_ns = self.inner.next_ns.load(Order::Relaxed);
+        let free = next_ns != NEVER_NS && !self.inner.watched.swap(true, Order::AcqRel);
+        free.then_some(next_ns)
+    }
+
+    /// The caller is awake; makes the calls that are due.
+    pub(crate) fn end_watch(&self) {
+        self.inner.watched.store(false, Order::Release);
+        self.run_due();
     }
 
     /// Calls `job` after `delay`, or at once when the runtime closes. False, and the job is
@@ -144,6 +194,7 @@ impl Timer {
             order,
             job: Box::new(job),
         });
+        self.inner.note_next(&agenda);
         drop(agenda);
         if first {
             self.inner.changed.notify_one();
@@ -156,13 +207,16 @@ impl Timer {
         self.inner.agenda().calls.peek().map(|call| call.at_ns)
     }
 
-    /// Makes the calls that are due, for a clock that no thread watches.
+    /// Makes the calls that are due.
     pub(crate) fn run_due(&self) {
         loop {
             let now_ns = self.inner.clock.now_ns();
-            let Some(job) = self.inner.agenda().take_due(now_ns) else {
+            let mut agenda = self.inner.agenda();
+            let Some(job) = agenda.take_due(now_ns) else {
                 return;
             };
+            self.inner.note_next(&agenda);
+            drop(agenda);
             call(job);
         }
     }
@@ -200,6 +254,25 @@ mod tests {
         }
         drop(sender);
         assert_eq!(receiver.iter().collect::<Vec<_>>(), [10, 20, 30]);
+    }
+
+    #[test]
+    fn a_watched_timer_is_watched_by_one_and_makes_its_calls_also_without() {
+        let timer = Timer::watched(Clock::new());
+        assert_eq!(timer.begin_watch(), None);
+        let (sender, receiver) = channel();
+        for ms in [3_600_000, 1] {
+            let sender = sender.clone();
+            assert!(timer.call_after(Duration::from_millis(ms), move || {
+                sender.send(ms).unwrap();
+            }));
+        }
+        let first_ns = timer.begin_watch().unwrap();
+        assert!(first_ns < 3_600_000_000_000);
+        assert_eq!(timer.begin_watch(), None);
+        assert_eq!(receiver.recv(), Ok(1));
+        timer.end_watch();
+        assert!(timer.begin_watch().unwrap() > first_ns && !timer.is_due());
     }
 
     #[test]
