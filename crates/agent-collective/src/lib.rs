@@ -72,6 +72,7 @@ mod ledger;
 mod memory;
 #[cfg_attr(not(neurectomy_loom), allow(unreachable_pub))]
 mod park;
+mod phase;
 pub mod pipeline;
 #[cfg_attr(not(neurectomy_loom), allow(unreachable_pub))]
 mod primitive;

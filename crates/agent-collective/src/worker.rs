@@ -3,8 +3,9 @@
 use crate::clock::OnTime;
 use crate::error::TaskError;
 use crate::lanes::Lane;
-use crate::ledger::{Finished, Ledger, Phase};
+use crate::ledger::{Finished, Ledger};
 use crate::park::{Choice, Parker, Patience};
+use crate::phase::Phase;
 use crate::primitive::Ordering;
 use crate::queue::Entry;
 use crate::runtime::{RuntimeHandle, Shared};

@@ -261,3 +261,22 @@ fn a_shutdown_waits_for_delays_and_a_stop_drops_what_waits() {
     assert_eq!(waits.join(), Err(TaskError::Cancelled));
     assert_eq!(Arc::strong_count(&held), 1);
 }
+
+#[test]
+fn a_delay_too_many_is_polled_until_it_is_over() {
+    let runtime = Runtime::builder().workers(1).build().unwrap();
+    let context = &mut Context::from_waker(Waker::noop());
+    let waiting: Vec<_> = (0..1 << 16)
+        .map(|_| {
+            let mut delay = Box::pin(runtime.delay(Duration::from_secs(3_600)));
+            assert!(delay.as_mut().poll(context).is_pending());
+            delay
+        })
+        .collect();
+    let start = Instant::now();
+    block_on(runtime.delay(Duration::from_millis(5)));
+    assert!(start.elapsed() >= Duration::from_millis(5));
+    drop(waiting);
+    let (_, wakes) = block_on(runtime.delay(Duration::from_millis(5)));
+    assert_eq!(wakes, 1);
+}

@@ -3,6 +3,7 @@
 use super::handle::RuntimeHandle;
 use crate::clock::duration_ns;
 use crate::primitive::{Mutex, lock};
+use crate::timer::CallKey;
 use crate::waiters::wake;
 use std::fmt;
 use std::future::Future;
@@ -16,7 +17,7 @@ use std::time::Duration;
 pub struct Delay {
     runtime: RuntimeHandle,
     end_ns: u64,
-    call: Option<Arc<Mutex<Call>>>,
+    call: Option<(CallKey, Arc<Mutex<Call>>)>,
 }
 
 /// What the timer knows.
@@ -35,7 +36,7 @@ impl RuntimeHandle {
     /// futures that wait for a delay.
     ///
     /// At most 65,536 delays wait at a time; a further one works too, but is polled again and
-    /// again. Cost: two allocations and a lock.
+    /// again. One that is dropped waits no longer. Cost: three allocations and a lock.
     ///
     /// ```
     /// use agent_collective::Runtime;
@@ -77,7 +78,7 @@ impl Future for Delay {
             return Poll::Ready(());
         }
         let waker = context.waker();
-        if let Some(call) = &self.call {
+        if let Some((_, call)) = &self.call {
             return match &mut *lock(call) {
                 Call::Over => Poll::Ready(()),
                 Call::Waits(listed) => {
@@ -89,16 +90,15 @@ impl Future for Delay {
         let call = Arc::new(Mutex::new(Call::Waits(waker.clone())));
         let left = Duration::from_nanos(self.end_ns - now_ns);
         let due = Arc::clone(&call);
-        let listed = shared.delays.call_after(left, move || {
+        let key = shared.delays.call_after(left, move || {
             let before = std::mem::replace(&mut *lock(&due), Call::Over);
             if let Call::Waits(waker) = before {
                 wake(waker);
             }
         });
-        if listed {
-            self.call = Some(call);
-        } else {
-            waker.wake_by_ref();
+        match key {
+            Some(key) => self.call = Some((key, call)),
+            None => waker.wake_by_ref(),
         }
         Poll::Pending
     }
@@ -107,9 +107,8 @@ impl Future for Delay {
 /// The timer lets go of whatever waited.
 impl Drop for Delay {
     fn drop(&mut self) {
-        if let Some(call) = &self.call {
-            let before = std::mem::replace(&mut *lock(call), Call::Over);
-            drop(before);
+        if let Some((key, _)) = self.call {
+            self.runtime.shared().delays.cancel(key);
         }
     }
 }
