@@ -9,7 +9,9 @@
 //! Some candidates are right, some wrong, some never end, some crash. You see the verdicts, the
 //! time of each stage in per cent of the wall time, and how long both ways took: for validation
 //! that computes (running the programs) and for validation that waits (each program is sent to a
-//! judge, here a timer, that answers after 10 ms). `--json` prints one object instead.
+//! judge, here a timer, that answers after a while). The judge takes 50 ms for each of 32 candidates,
+//! so that a moment in which the machine does something else is small beside the one wait that is
+//! left, and 10 ms for each of 1,000, so that one by one ends. `--json` prints one object instead.
 
 mod candidates;
 mod language;
@@ -40,9 +42,10 @@ struct Arguments {
     /// Time that a candidate may take, in milliseconds.
     #[arg(long, default_value_t = 30)]
     deadline_ms: u64,
-    /// Time after which the judge answers, in milliseconds.
-    #[arg(long, default_value_t = 10)]
-    judge_ms: u64,
+    /// Time after which the judge answers, in milliseconds, for each number of candidates; the last
+    /// one counts for further numbers.
+    #[arg(long, value_delimiter = ',', default_values_t = [50, 10])]
+    judge_ms: Vec<u64>,
     /// Worker threads; by default one per hardware thread.
     #[arg(long)]
     workers: Option<usize>,
@@ -81,9 +84,11 @@ fn run(arguments: &Arguments) -> Result<(), BoxError> {
     let runtime = builder.build()?;
     let scratch = std::env::temp_dir().join(format!("validate-solvers-{}", std::process::id()));
     let mut rows = Vec::new();
+    let (mut judges, mut judge) = (arguments.judge_ms.iter(), Duration::ZERO);
     for &count in &arguments.candidates {
-        for waits in [false, true] {
-            let row = measure(arguments, &runtime, count, waits, &scratch);
+        judge = judges.next().map_or(judge, |&ms| Duration::from_millis(ms));
+        for wait in [None, Some(judge)] {
+            let row = measure(arguments, &runtime, count, wait, &scratch);
             let _ = std::fs::remove_dir_all(&scratch);
             rows.push(row?);
         }
@@ -97,27 +102,27 @@ fn run(arguments: &Arguments) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// One number of candidates, one kind of validation, both ways.
+/// One number of candidates, one kind of validation, both ways. With `wait` the judge answers after
+/// that time; without it the candidates are run.
 fn measure(
     arguments: &Arguments,
     runtime: &Runtime,
     count: usize,
-    waits: bool,
+    wait: Option<Duration>,
     scratch: &Path,
 ) -> Result<Value, BoxError> {
-    let kind = if waits { "waiting" } else { "computing" };
+    let kind = wait.map_or("computing", |_| "waiting");
     let texts = candidates(count);
     let bar = progress_bar(count, kind);
     let start = Instant::now();
-    let alone = one_by_one(arguments, &texts, waits, &bar);
+    let alone = one_by_one(arguments, &texts, wait, &bar);
     let alone_time = start.elapsed();
     bar.finish_and_clear();
     let bar = progress_bar(count, kind);
     let folder = scratch.join(format!("{kind}-{count}"));
-    let pipeline = if waits {
-        waiting(arguments, bar.clone())
-    } else {
-        computing(arguments, &folder, bar.clone())
+    let pipeline = match wait {
+        Some(judge) => waiting(judge, bar.clone()),
+        None => computing(arguments, &folder, bar.clone()),
     };
     let run = pipeline.run(runtime, texts)?;
     bar.finish_and_clear();
@@ -138,7 +143,10 @@ fn measure(
         *counts.entry(name).or_default() += 1;
     }
     if !arguments.json {
-        println!("{count} candidates, {kind} validation");
+        match wait {
+            Some(judge) => println!("{count} candidates, validation that waits {judge:?}"),
+            None => println!("{count} candidates, computing validation"),
+        }
         print!("{report}");
         let lines: Vec<String> = counts
             .iter()
@@ -156,6 +164,7 @@ fn measure(
     Ok(json!({
         "candidates": count,
         "validation": kind,
+        "judge_ms": wait.map(|judge| judge.as_secs_f64() * 1e3),
         "one_by_one_ms": alone_time.as_secs_f64() * 1e3,
         "concurrent_ms": report.wall.as_secs_f64() * 1e3,
         "speedup": speedup,
@@ -231,8 +240,7 @@ fn computing(
 
 /// Send each candidate to a judge and wait for the answer. What the judge does with it does not
 /// take our time, so nothing is parsed or dropped here.
-fn waiting(arguments: &Arguments, bar: ProgressBar) -> Pipeline<'static, String, String> {
-    let judge = Duration::from_millis(arguments.judge_ms);
+fn waiting(judge: Duration, bar: ProgressBar) -> Pipeline<'static, String, String> {
     let validate = Validate::futures(
         "validate",
         judge + Duration::from_secs(60),
@@ -290,14 +298,13 @@ fn answer_of_judge(text: &str) -> Result<(), BoxError> {
 fn one_by_one(
     arguments: &Arguments,
     texts: &[String],
-    waits: bool,
+    wait: Option<Duration>,
     bar: &ProgressBar,
 ) -> Vec<String> {
-    let judge = Duration::from_millis(arguments.judge_ms);
     let mut seen = Seen::new();
     let verdict = |(index, text): (usize, &String)| {
         bar.inc(1);
-        if waits {
+        if let Some(judge) = wait {
             std::thread::sleep(judge);
             return match answer_of_judge(text) {
                 Ok(()) => text.clone(),

@@ -142,6 +142,9 @@ pub(crate) fn open_loop(suite: &mut Suite) -> Result<(), BenchError> {
 struct Flood {
     longest_us: f64,
     p999_us: f64,
+    /// The longest time between two readings of the clock, one after the other, by the same thread
+    /// while it waits for the time of the next submission.
+    gap_us: f64,
     bytes: usize,
 }
 
@@ -149,9 +152,10 @@ struct Flood {
 /// for the submitter. What does not get in is dropped.
 ///
 /// The longest of 20,000 submissions says as much about the machine as about the submission: the
-/// system takes the processor away at any point. So floods alternate with the peer's and with two
-/// kinds that submit nothing, alone and beside threads that sleep and wake like the workers; of each
-/// kind the median of the longest counts.
+/// system takes the processor away at any point. So the submitter reads the clock without a pause
+/// between submissions, and the longest time between two of those readings stands beside the longest
+/// submission. Floods alternate with the peer's and with two kinds that submit nothing, alone and
+/// beside threads that sleep and wake like the workers; of each kind the median of the longest counts.
 pub(crate) fn overload(suite: &mut Suite) -> Result<(), BenchError> {
     const CAPACITY: usize = 96;
     let count = suite.size(2_000, 20_000);
@@ -229,6 +233,15 @@ pub(crate) fn overload(suite: &mut Suite) -> Result<(), BenchError> {
             .against("crossbeam bounded(128)", median(&theirs, longest))
             .goal(Goal::OursAtMost(20.0)),
     );
+    let gap: fn(&Flood) -> f64 = |flood| flood.gap_us;
+    suite.record(
+        Row::new(name, "us", median(&ours, longest))
+            .against(
+                "the same thread between two readings of the clock",
+                median(&ours, gap),
+            )
+            .goal(Goal::RatioAtMost(1.0)),
+    );
     let all = |floods: &[Flood]| floods.iter().map(longest).fold(0.0, f64::max);
     suite.record(
         Row::new(
@@ -288,11 +301,16 @@ fn flood(
     memory::start_peak();
     let start = Instant::now();
     let mut taken = 0;
+    let mut longest_gap = Duration::ZERO;
     for i in 0..count {
-        while start.elapsed() < gap * u32::try_from(i)? {
+        let due = start + gap * u32::try_from(i)?;
+        let mut from = Instant::now();
+        while from < due {
             std::hint::spin_loop();
+            let now = Instant::now();
+            longest_gap = longest_gap.max(now - from);
+            from = now;
         }
-        let from = Instant::now();
         taken += usize::from(submit());
         times.push(from.elapsed());
     }
@@ -303,6 +321,7 @@ fn flood(
     Ok(Flood {
         p999_us: quantile_ns(&mut times, 0.999) / 1e3,
         longest_us: quantile_ns(&mut times, 1.0) / 1e3,
+        gap_us: longest_gap.as_secs_f64() * 1e6,
         bytes,
     })
 }

@@ -197,7 +197,9 @@ impl<I: Send + 'static, T: Send + 'static> Core<I, T> {
                 core.send(group, false);
             }
         });
-        if !listed && let Some(group) = self.take_if(number) {
+        if listed.is_none()
+            && let Some(group) = self.take_if(number)
+        {
             self.send(group, false);
         }
     }

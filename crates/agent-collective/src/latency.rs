@@ -136,7 +136,11 @@ impl Recorder {
 
     /// Adds one duration many times; the owner only.
     pub(crate) fn record_many(&self, ns: u64, times: u64) {
-        lock(&self.settled).record(ns, times);
+        if times == 1 {
+            self.record(ns);
+        } else {
+            lock(&self.settled).record(ns, times);
+        }
     }
 
     /// What was added so far.
@@ -180,8 +184,10 @@ mod tests {
             recorder.record(ns);
             assert_eq!(recorder.snapshot().quantiles(), plain.quantiles());
         }
-        plain.record(5_000_000, 77);
-        recorder.record_many(5_000_000, 77);
+        for times in [77, 1] {
+            plain.record(5_000_000, times);
+            recorder.record_many(5_000_000, times);
+        }
         assert_eq!(recorder.snapshot().quantiles(), plain.quantiles());
     }
 

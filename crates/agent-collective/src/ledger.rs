@@ -11,24 +11,17 @@
 use crate::clock::{NEVER_NS, thread_cpu_ns};
 use crate::error::TaskError;
 use crate::latency::{Latency, Recorder};
+use crate::phase::Phase;
 use crate::primitive::{AtomicU64, Mutex, Ordering, fence, lock};
-
-/// What a worker does with its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Parked, nothing to do.
-    Idle,
-    /// Looking for work, stealing, bookkeeping.
-    Overhead,
-    /// Running a task or message of this team.
-    Running(usize),
-    /// Inside a task of this team that waits.
-    Blocked(usize),
-}
 
 /// The CPU clock is a system call, so it is read at most once per this many nanoseconds that were
 /// not idle, and the CPU time since is shared out by the wall time of each team's running phases.
 const CPU_READ_INTERVAL_NS: u64 = 100_000;
+
+/// As long as the units of one team follow each other without a pause, nothing is gained by reading
+/// more often than this. The reading makes the system look whether this thread has had its share of
+/// the processor, and on a busy machine it then loses it between two units, which wait meanwhile.
+const CPU_READ_INTERVAL_ONE_TEAM_NS: u64 = 10_000_000;
 
 /// A number that one thread changes and others read.
 #[derive(Debug, Default)]
@@ -83,6 +76,8 @@ pub(crate) struct Ledger {
     cpu_read_ns: Own,
     /// Time since that reading in all phases but idle.
     busy_unread_ns: Own,
+    /// One more than the team that ran last; 0 before the first.
+    last_team: Own,
     rows: Box<[LiveRow]>,
     /// Team and deadline of each unfinished unit that has one, the innermost last.
     open: Mutex<Vec<(usize, u64)>>,
@@ -119,28 +114,6 @@ impl Own {
 
     fn add(&self, value: u64) {
         self.set(self.get() + value);
-    }
-}
-
-impl Phase {
-    /// As one word: the kind in the low two bits, the team above.
-    fn word(self) -> u64 {
-        match self {
-            Self::Idle => 0,
-            Self::Overhead => 1,
-            Self::Running(team) => (team as u64) << 2 | 2,
-            Self::Blocked(team) => (team as u64) << 2 | 3,
-        }
-    }
-
-    fn from_word(word: u64) -> Self {
-        let team = usize::try_from(word >> 2).unwrap_or(0);
-        match word & 3 {
-            0 => Self::Idle,
-            1 => Self::Overhead,
-            2 => Self::Running(team),
-            _ => Self::Blocked(team),
-        }
     }
 }
 
@@ -224,6 +197,7 @@ impl Ledger {
             overhead_unread_ns: Own::default(),
             cpu_read_ns: Own::default(),
             busy_unread_ns: Own::default(),
+            last_team: Own::default(),
             rows: (0..teams).map(|_| LiveRow::new(latency)).collect(),
             open: Mutex::new(Vec::new()),
         };
@@ -270,7 +244,7 @@ impl Ledger {
     /// Changes the phase and returns the one that ended.
     pub(crate) fn switch(&self, now_ns: u64, next: Phase) -> Phase {
         let before = self.write(|| self.change_phase(now_ns, next));
-        self.read_cpu_if_due();
+        self.read_cpu_if_due(next);
         before
     }
 
@@ -297,8 +271,22 @@ impl Ledger {
         ending
     }
 
-    fn read_cpu_if_due(&self) {
-        if self.busy_unread_ns.get() >= CPU_READ_INTERVAL_NS {
+    /// Reads the CPU clock before another team runs and before this thread waits, or after a while.
+    fn read_cpu_if_due(&self, next: Phase) {
+        let interval_ns = match next {
+            Phase::Idle | Phase::Blocked(_) => CPU_READ_INTERVAL_NS,
+            Phase::Overhead => CPU_READ_INTERVAL_ONE_TEAM_NS,
+            Phase::Running(team) => {
+                let (before, now) = (self.last_team.get(), team as u64 + 1);
+                self.last_team.set(now);
+                if before == now {
+                    CPU_READ_INTERVAL_ONE_TEAM_NS
+                } else {
+                    CPU_READ_INTERVAL_NS
+                }
+            }
+        };
+        if self.busy_unread_ns.get() >= interval_ns {
             self.read_cpu();
         }
     }
@@ -316,10 +304,12 @@ impl Ledger {
         if deadline_ns != NEVER_NS {
             lock(&self.open).push((team, deadline_ns));
         }
-        self.write(|| {
+        let interrupted = self.write(|| {
             row.queued_ns.add(queued_ns);
             self.change_phase(now_ns, Phase::Running(team))
-        })
+        });
+        self.read_cpu_if_due(Phase::Running(team));
+        interrupted
     }
 
     /// The unit that began last ends.
@@ -336,7 +326,7 @@ impl Ledger {
                 row.overdue.add(1);
             }
         });
-        self.read_cpu_if_due();
+        self.read_cpu_if_due(unit.resume);
     }
 
     /// A share of a bulk job ends: `count` items, begun together, of which some failed.
@@ -355,7 +345,7 @@ impl Ledger {
                 row.overdue.add(count);
             }
         });
-        self.read_cpu_if_due();
+        self.read_cpu_if_due(unit.resume);
     }
 
     /// The items of a share of a bulk job start.
@@ -371,10 +361,12 @@ impl Ledger {
         if deadline_ns != NEVER_NS {
             lock(&self.open).push((team, deadline_ns));
         }
-        self.write(|| {
+        let interrupted = self.write(|| {
             row.queued_ns.add(queued_ns.saturating_mul(count));
             self.change_phase(now_ns, Phase::Running(team))
-        })
+        });
+        self.read_cpu_if_due(Phase::Running(team));
+        interrupted
     }
 
     /// Units ended without being run.
@@ -571,14 +563,26 @@ mod tests {
         let book = ledger();
         book.open_at(0);
         book.start_cpu();
+        let spend = |ns: u64| {
+            let (from_ns, mut value) = (thread_cpu_ns(), 1u64);
+            while thread_cpu_ns() < from_ns + ns {
+                value = std::hint::black_box(value.wrapping_mul(3));
+            }
+        };
         let resume = book.begin(0, 0, 0, NEVER_NS);
-        let mut value = 1u64;
-        while thread_cpu_ns() < book.cpu_read_ns.get() + 2_000_000 {
-            value = std::hint::black_box(value.wrapping_mul(3));
-        }
+        spend(2_000_000);
         book.end(2_000_000, &finished(0, 0, NEVER_NS, resume));
+        // Read before the unit of another team, so that each team gets what it used.
+        let resume = book.begin(2_000_000, 1, 0, NEVER_NS);
         let seen = book.snapshot(2_000_000, &latency());
         assert!(seen.rows[0].cpu_ns >= 2_000_000);
         assert_eq!(seen.rows[1].cpu_ns, 0);
+        spend(1_000_000);
+        book.end(3_000_000, &finished(1, 2_000_000, NEVER_NS, resume));
+        // Read before the worker sleeps.
+        book.switch(3_000_000, Phase::Idle);
+        let after = book.snapshot(3_000_000, &latency());
+        assert_eq!(after.rows[0].cpu_ns, seen.rows[0].cpu_ns);
+        assert!(after.rows[1].cpu_ns >= 1_000_000);
     }
 }

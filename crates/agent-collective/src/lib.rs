@@ -72,6 +72,7 @@ mod ledger;
 mod memory;
 #[cfg_attr(not(neurectomy_loom), allow(unreachable_pub))]
 mod park;
+mod phase;
 pub mod pipeline;
 #[cfg_attr(not(neurectomy_loom), allow(unreachable_pub))]
 mod primitive;
@@ -96,7 +97,9 @@ pub use hedge::{Hedge, HedgeConfig, HedgeStats, HedgedHandle};
 pub use latency::Quantiles;
 pub use memory::{MemoryBudget, MemoryExceeded, PooledBuffer, Reservation};
 pub use report::{Report, TeamReport, WorkerReport};
-pub use runtime::{BulkHandle, BulkRejected, Runtime, RuntimeHandle, Simulation, SubmitFuture};
+pub use runtime::{
+    BulkHandle, BulkRejected, Delay, Runtime, RuntimeHandle, Simulation, SubmitFuture,
+};
 pub use scope::{Scope, ScopedHandle};
 pub use task::{Capability, Interruption, JoinHandle, Priority, Task, TaskContext};
 

@@ -21,8 +21,8 @@ pub struct Report {
     pub blocked: Duration,
     /// Sum over all workers: finding, stealing and handing over work, bookkeeping.
     pub overhead: Duration,
-    /// CPU time of the overhead. Like every CPU time here it is read at most every 100 us of work
-    /// and does not include a task that is still running.
+    /// CPU time of the overhead. Like every CPU time here it does not include a task that is still
+    /// running, and what a busy worker used in the last 10 ms at most.
     pub overhead_cpu: Duration,
     /// Sum over all workers: parked because there was nothing to do.
     pub idle: Duration,

@@ -1,9 +1,12 @@
-//! Calls at a time: one thread per runtime, started when it is first needed.
+//! Calls at a time: one thread per timer, started when it is first needed.
+//!
+//! A timer may be watched by others as well, who make its calls in time when they have nothing else
+//! to do; its thread then makes those that nobody made.
 
-use crate::clock::{Clock, OnTime, duration_ns};
+use crate::clock::{Clock, NEVER_NS, OnTime, duration_ns};
+use crate::primitive::{AtomicBool, AtomicU64, Ordering};
 use crate::worker::drop_quietly;
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,18 +14,18 @@ use std::time::Duration;
 /// Most calls that may wait: bounds memory to a few MiB.
 const CALLS_MAX: usize = 1 << 16;
 
+/// How late the thread of a watched timer makes a call that nobody else made.
+const LATE_NS: u64 = 50_000;
+
 type Job = Box<dyn FnOnce() + Send>;
 
-struct Call {
-    at_ns: u64,
-    order: u64,
-    job: Job,
-}
+/// When a call is due, and a number that tells calls of one moment apart.
+pub(crate) type CallKey = (u64, u64);
 
 #[derive(Default)]
 struct Agenda {
-    calls: BinaryHeap<Call>,
-    next_order: u64,
+    calls: BTreeMap<CallKey, Job>,
+    made: u64,
     running: bool,
     closed: bool,
 }
@@ -31,6 +34,10 @@ struct Inner {
     agenda: Mutex<Agenda>,
     changed: Condvar,
     clock: Clock,
+    late_ns: u64,
+    /// When the next call is due; a hint for those who look without the lock.
+    next_ns: AtomicU64,
+    watched: AtomicBool,
 }
 
 /// Waits and calls. Jobs must be short: they run one after the other.
@@ -38,34 +45,17 @@ pub(crate) struct Timer {
     inner: Arc<Inner>,
 }
 
-/// The earliest call is the greatest, because the heap gives the greatest first.
-impl Ord for Call {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at_ns, other.order).cmp(&(self.at_ns, self.order))
-    }
-}
-
-impl PartialOrd for Call {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Call {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Call {}
-
 impl Agenda {
     fn take_due(&mut self, now_ns: u64) -> Option<Job> {
-        let first = self.calls.peek()?;
-        if !self.closed && first.at_ns > now_ns {
+        let at_ns = self.next_ns()?;
+        if !self.closed && at_ns > now_ns {
             return None;
         }
-        self.calls.pop().map(|call| call.job)
+        self.calls.pop_first().map(|(_, job)| job)
+    }
+
+    fn next_ns(&self) -> Option<u64> {
+        self.calls.first_key_value().map(|((at_ns, _), _)| *at_ns)
     }
 }
 
@@ -80,12 +70,18 @@ impl Inner {
         self.agenda.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn note_next(&self, agenda: &Agenda) {
+        let next_ns = agenda.next_ns().unwrap_or(NEVER_NS);
+        self.next_ns.store(next_ns, Ordering::Relaxed);
+    }
+
     fn run(&self) {
         let _on_time = OnTime::begin();
         let mut agenda = self.agenda();
         loop {
-            let now_ns = self.clock.now_ns();
+            let now_ns = self.clock.now_ns().saturating_sub(self.late_ns);
             if let Some(job) = agenda.take_due(now_ns) {
+                self.note_next(&agenda);
                 drop(agenda);
                 call(job);
                 agenda = self.agenda();
@@ -93,7 +89,7 @@ impl Inner {
                 agenda.running = false;
                 return;
             } else {
-                agenda = match agenda.calls.peek().map(|call| call.at_ns) {
+                agenda = match agenda.next_ns() {
                     Some(at_ns) => {
                         let left = Duration::from_nanos(at_ns.saturating_sub(now_ns));
                         let waited = self.changed.wait_timeout(agenda, left);
@@ -110,59 +106,104 @@ impl Inner {
 }
 
 impl Timer {
+    /// Whose thread makes its calls in time.
     pub(crate) fn new(clock: Clock) -> Self {
+        Self::late(clock, 0)
+    }
+
+    /// That others watch.
+    pub(crate) fn watched(clock: Clock) -> Self {
+        Self::late(clock, LATE_NS)
+    }
+
+    fn late(clock: Clock, late_ns: u64) -> Self {
         Self {
             inner: Arc::new(Inner {
                 agenda: Mutex::new(Agenda::default()),
                 changed: Condvar::new(),
                 clock,
+                late_ns,
+                next_ns: AtomicU64::new(NEVER_NS),
+                watched: AtomicBool::new(false),
             }),
         }
     }
 
-    /// Calls `job` after `delay`, or at once when the runtime closes. False, and the job is
-    /// dropped, if too many wait, the runtime is closed, or the thread cannot be started.
-    pub(crate) fn call_after(&self, delay: Duration, job: impl FnOnce() + Send + 'static) -> bool {
+    /// Whether a call is due. Cost: a load, and a reading of the clock if any call waits.
+    pub(crate) fn is_due(&self) -> bool {
+        let next_ns = self.inner.next_ns.load(Ordering::Relaxed);
+        next_ns != NEVER_NS && next_ns <= self.inner.clock.now_ns()
+    }
+
+    /// The caller would watch the timer while it sleeps: when the next call is due, unless none
+    /// waits or somebody else watches. Ends with [`end_watch`](Self::end_watch).
+    pub(crate) fn begin_watch(&self) -> Option<u64> {
+        let next_ns = self.inner.next_ns.load(Ordering::Relaxed);
+        let free = next_ns != NEVER_NS && !self.inner.watched.swap(true, Ordering::AcqRel);
+        free.then_some(next_ns)
+    }
+
+    /// The caller is awake; makes the calls that are due.
+    pub(crate) fn end_watch(&self) {
+        self.inner.watched.store(false, Ordering::Release);
+        self.run_due();
+    }
+
+    /// Calls `job` after `delay`, or at once when the timer closes; gives the key to
+    /// [`cancel`](Self::cancel) it. `None`, and the job is dropped, if too many wait, the timer is
+    /// closed, or the thread cannot be started.
+    pub(crate) fn call_after(
+        &self,
+        delay: Duration,
+        job: impl FnOnce() + Send + 'static,
+    ) -> Option<CallKey> {
         let mut agenda = self.inner.agenda();
         if agenda.closed || agenda.calls.len() >= CALLS_MAX {
-            return false;
+            return None;
         }
         if !agenda.running && !self.inner.clock.is_virtual() {
             let inner = Arc::clone(&self.inner);
             let thread = std::thread::Builder::new().name("agent-timer".to_owned());
-            if thread.spawn(move || inner.run()).is_err() {
-                return false;
-            }
+            thread.spawn(move || inner.run()).ok()?;
             agenda.running = true;
         }
         let at_ns = self.inner.clock.now_ns().saturating_add(duration_ns(delay));
-        let order = agenda.next_order;
-        agenda.next_order += 1;
-        let first = agenda.calls.peek().is_none_or(|call| at_ns < call.at_ns);
-        agenda.calls.push(Call {
-            at_ns,
-            order,
-            job: Box::new(job),
-        });
+        agenda.made += 1;
+        let key = (at_ns, agenda.made);
+        let first = agenda.next_ns().is_none_or(|next_ns| at_ns < next_ns);
+        agenda.calls.insert(key, Box::new(job));
+        self.inner.note_next(&agenda);
         drop(agenda);
         if first {
             self.inner.changed.notify_one();
         }
-        true
+        Some(key)
+    }
+
+    /// Drops a call that has not been made.
+    pub(crate) fn cancel(&self, key: CallKey) {
+        let mut agenda = self.inner.agenda();
+        let job = agenda.calls.remove(&key);
+        self.inner.note_next(&agenda);
+        drop(agenda);
+        drop(job);
     }
 
     /// When the next call is due.
     pub(crate) fn next_ns(&self) -> Option<u64> {
-        self.inner.agenda().calls.peek().map(|call| call.at_ns)
+        self.inner.agenda().next_ns()
     }
 
-    /// Makes the calls that are due, for a clock that no thread watches.
+    /// Makes the calls that are due.
     pub(crate) fn run_due(&self) {
         loop {
             let now_ns = self.inner.clock.now_ns();
-            let Some(job) = self.inner.agenda().take_due(now_ns) else {
+            let mut agenda = self.inner.agenda();
+            let Some(job) = agenda.take_due(now_ns) else {
                 return;
             };
+            self.inner.note_next(&agenda);
+            drop(agenda);
             call(job);
         }
     }
@@ -194,12 +235,49 @@ mod tests {
         let (sender, receiver) = channel();
         for ms in [30, 10, 20] {
             let sender = sender.clone();
-            assert!(timer.call_after(Duration::from_millis(ms), move || {
-                sender.send(ms).unwrap();
-            }));
+            let call = move || sender.send(ms).unwrap();
+            assert!(timer.call_after(Duration::from_millis(ms), call).is_some());
         }
         drop(sender);
         assert_eq!(receiver.iter().collect::<Vec<_>>(), [10, 20, 30]);
+    }
+
+    #[test]
+    fn a_watched_timer_is_watched_by_one_and_makes_its_calls_also_without() {
+        let timer = Timer::watched(Clock::new());
+        assert_eq!(timer.begin_watch(), None);
+        let hour = Duration::from_secs(3_600);
+        assert!(timer.call_after(hour, || ()).is_some());
+        let watched_ns = timer.begin_watch();
+        assert!(watched_ns.is_some() && !timer.is_due());
+        assert_eq!(timer.begin_watch(), None);
+        // Whoever watches does not know of this one, so the thread makes it.
+        let (sender, receiver) = channel();
+        let soon = timer.call_after(Duration::from_millis(1), move || sender.send(()).unwrap());
+        assert!(soon.is_some());
+        assert_eq!(receiver.recv(), Ok(()));
+        timer.end_watch();
+        assert_eq!(timer.begin_watch(), watched_ns);
+    }
+
+    #[test]
+    fn a_cancelled_call_is_dropped_at_once_and_makes_room() {
+        let timer = Timer::new(Clock::new());
+        let held = Arc::new(());
+        let hour = Duration::from_secs(3_600);
+        let keys: Vec<_> = (0..CALLS_MAX)
+            .map(|_| {
+                let held = Arc::clone(&held);
+                timer.call_after(hour, move || drop(held)).unwrap()
+            })
+            .collect();
+        assert_eq!(timer.call_after(hour, || ()), None);
+        for key in keys {
+            timer.cancel(key);
+            timer.cancel(key);
+        }
+        assert_eq!((Arc::strong_count(&held), timer.next_ns()), (1, None));
+        assert!(timer.call_after(hour, || ()).is_some());
     }
 
     #[test]
@@ -207,10 +285,12 @@ mod tests {
         let timer = Timer::new(Clock::new());
         let (sender, receiver) = channel();
         let hour = Duration::from_secs(3_600);
-        assert!(timer.call_after(hour, || std::panic::resume_unwind(Box::new("job"))));
-        assert!(timer.call_after(Duration::MAX, move || sender.send(()).unwrap()));
+        let bomb = || std::panic::resume_unwind(Box::new("job"));
+        assert!(timer.call_after(hour, bomb).is_some());
+        let late = timer.call_after(Duration::MAX, move || sender.send(()).unwrap());
+        assert!(late.is_some());
         timer.close();
         receiver.recv().unwrap();
-        assert!(!timer.call_after(hour, || ()));
+        assert_eq!(timer.call_after(hour, || ()), None);
     }
 }

@@ -3,8 +3,9 @@
 use crate::clock::OnTime;
 use crate::error::TaskError;
 use crate::lanes::Lane;
-use crate::ledger::{Finished, Ledger, Phase};
+use crate::ledger::{Finished, Ledger};
 use crate::park::{Choice, Parker, Patience};
+use crate::phase::Phase;
 use crate::primitive::Ordering;
 use crate::queue::Entry;
 use crate::runtime::{RuntimeHandle, Shared};
@@ -171,6 +172,9 @@ impl Worker {
         let shared = self.shared();
         let mut watch = self.patience.watch();
         loop {
+            if shared.delays.is_due() {
+                shared.delays.run_due();
+            }
             if !shared.queues.is_empty()
                 && let Some(entry) = self.take_anywhere()
             {
@@ -192,9 +196,23 @@ impl Worker {
         let from_ns = shared.clock.now_ns();
         self.ledger().switch(from_ns, Phase::Idle);
         let ready = || !shared.queues.is_empty() || shared.census.has_ended();
-        shared.sleepers.sleep(self.index, &self.parker, ready);
+        // One of the sleepers sleeps only until the next delay is over: what waits for that can go
+        // on right there, without a thread that only keeps the time and has to wake a worker first.
+        let watched = shared.delays.begin_watch();
+        match watched {
+            None => shared.sleepers.sleep(self.index, &self.parker, ready),
+            Some(due_ns) => {
+                let time = Duration::from_nanos(due_ns.saturating_sub(from_ns));
+                shared
+                    .sleepers
+                    .sleep_for(self.index, &self.parker, time, ready);
+            }
+        }
         let until_ns = shared.clock.now_ns();
         self.ledger().switch(until_ns, Phase::Overhead);
+        if watched.is_some() {
+            shared.delays.end_watch();
+        }
         self.patience.slept(until_ns.saturating_sub(from_ns));
     }
 

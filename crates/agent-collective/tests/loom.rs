@@ -16,6 +16,7 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use loom::thread;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 /// Workers with the real sleeping protocol around a queue that is just a count. Accesses to it
 /// are relaxed, so what the protocol promises rests on its own fences.
@@ -167,6 +168,31 @@ fn a_searcher_that_found_work_wakes_the_next() {
         for worker in workers {
             worker.join().unwrap();
         }
+    });
+}
+
+/// A sleep whose time is over at once, at every point of a submission: the worker that was taken off
+/// the stack meanwhile takes its token, so that the sleep without a limit that follows is not ended
+/// by it, and no item is lost.
+#[test]
+fn a_sleep_that_ends_by_its_time_loses_nothing() {
+    check(3, || {
+        let (pool, mut parkers) = Pool::new(1);
+        let parker = parkers.pop().unwrap();
+        let worker = thread::spawn({
+            let pool = Arc::clone(&pool);
+            move || {
+                pool.sleepers.start_search();
+                let ready = || !pool.is_empty();
+                pool.sleepers.sleep_for(0, &parker, Duration::ZERO, ready);
+                pool.sleepers.stop_search(|| false);
+                pool.work(0, &parker, 2);
+            }
+        });
+        pool.submit();
+        pool.submit();
+        worker.join().unwrap();
+        assert_eq!(pool.done.load(Ordering::SeqCst), 2);
     });
 }
 

@@ -53,6 +53,24 @@ fn the_same_seed_gives_the_same_schedule() {
 }
 
 #[test]
+fn delays_are_over_in_virtual_time() {
+    let mut simulation = Runtime::builder().simulate(3).unwrap();
+    let hour = Duration::from_secs(3_600);
+    let waits: Vec<_> = [2, 1, 3]
+        .map(|hours| {
+            let delay = simulation.delay(hour * hours);
+            simulation.spawn_future("any", delay).unwrap()
+        })
+        .into_iter()
+        .collect();
+    for wait in waits {
+        simulation.join(wait).unwrap();
+    }
+    assert!(simulation.now() >= 3 * hour);
+    assert!(simulation.now() < 3 * hour + Duration::from_secs(1));
+}
+
+#[test]
 fn time_is_virtual() {
     let mut simulation = Runtime::builder().simulate(1).unwrap();
     let late = Task::new("any", |_: &TaskContext<'_>| ()).deadline(Duration::from_secs(60));

@@ -7,8 +7,9 @@ use crate::task::{Capability, Task, TaskContext};
 use std::fmt;
 use std::time::Duration;
 
-/// A lane reads its CPU clock, a system call, at most once per this many nanoseconds.
-const CPU_READ_INTERVAL_NS: u64 = 50_000;
+/// A lane reads its CPU clock, a system call after which the system may give the processor to
+/// others, at most once per this many nanoseconds, and at its end.
+const CPU_READ_INTERVAL_NS: u64 = 5_000_000;
 
 /// Where the time of the lanes of a map or of a stage went.
 ///

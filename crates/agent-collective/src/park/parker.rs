@@ -69,12 +69,16 @@ impl Parker {
         }
     }
 
-    /// Takes the token; sleeps until it is there or the time is over, or for a shorter time.
-    pub(crate) fn park_timeout(&self, timeout: Duration) {
-        if self.prepare() {
-            thread::park_timeout(timeout);
-            self.inner().state.swap(EMPTY, Ordering::AcqRel);
+    /// Takes the token; sleeps until it is there or the time is over, or for a shorter time. Says
+    /// whether it has taken it.
+    pub(crate) fn park_timeout(&self, timeout: Duration) -> bool {
+        if !self.prepare() {
+            return true;
         }
+        if !timeout.is_zero() {
+            thread::park_timeout(timeout);
+        }
+        self.inner().state.swap(EMPTY, Ordering::AcqRel) == NOTIFIED
     }
 
     /// Announces a sleep; false if the token was there and is taken.
@@ -144,9 +148,9 @@ mod tests {
         parker.waker().wake();
         parker.park();
         // A second token is not there, so this comes back by its time alone.
-        parker.park_timeout(Duration::from_millis(1));
+        assert!(!parker.park_timeout(Duration::from_millis(1)));
         parker.unparker().unpark();
-        parker.park_timeout(Duration::from_secs(3_600));
+        assert!(parker.park_timeout(Duration::from_secs(3_600)));
     }
 
     #[test]

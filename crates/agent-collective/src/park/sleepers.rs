@@ -2,6 +2,7 @@
 
 use super::{Parker, Unparker};
 use crate::primitive::{AtomicUsize, Mutex, Ordering, current_cpu, fence, lock};
+use std::time::Duration;
 
 /// One searching worker, in the word of counts.
 const SEARCHING_ONE: usize = 1;
@@ -136,17 +137,45 @@ impl Sleepers {
     /// The searching worker found nothing and sleeps until woken, unless `ready` says on a last
     /// look that there is something to do. Afterwards it counts as searching again.
     pub fn sleep(&self, worker: usize, parker: &Parker, ready: impl FnOnce() -> bool) {
-        {
-            let cpu = current_cpu();
-            let mut stack = lock(&self.stack);
-            stack.push(Sleeper { worker, cpu });
-            self.counts
-                .fetch_add(SLEEPING_ONE - SEARCHING_ONE, Ordering::AcqRel);
-        }
-        fence(Ordering::SeqCst);
+        self.list(worker);
         if ready() && self.retract(worker) {
             return;
         }
+        self.park(worker, parker);
+    }
+
+    /// As [`sleep`](Self::sleep), for at most `time`.
+    pub fn sleep_for(
+        &self,
+        worker: usize,
+        parker: &Parker,
+        time: Duration,
+        ready: impl FnOnce() -> bool,
+    ) {
+        self.list(worker);
+        if ready() && self.retract(worker) {
+            return;
+        }
+        let token = parker.park_timeout(time);
+        // Off the stack without a token: whoever took it off is about to give it.
+        if self.retract(worker) || token {
+            return;
+        }
+        self.park(worker, parker);
+    }
+
+    /// The searching worker counts as sleeping from now on.
+    fn list(&self, worker: usize) {
+        let cpu = current_cpu();
+        let mut stack = lock(&self.stack);
+        stack.push(Sleeper { worker, cpu });
+        self.counts
+            .fetch_add(SLEEPING_ONE - SEARCHING_ONE, Ordering::AcqRel);
+        drop(stack);
+        fence(Ordering::SeqCst);
+    }
+
+    fn park(&self, worker: usize, parker: &Parker) {
         parker.park();
         while self.is_listed(worker) {
             parker.park();

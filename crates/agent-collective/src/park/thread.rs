@@ -100,7 +100,9 @@ pub(crate) fn park_until_timeout<R>(
         }
         match timeout.saturating_sub(Duration::from_nanos(clock.now_ns())) {
             Duration::ZERO => return None,
-            left => parker.park_timeout(left),
+            left => {
+                parker.park_timeout(left);
+            }
         }
     }
 }

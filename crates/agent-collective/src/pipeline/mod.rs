@@ -23,6 +23,8 @@ mod crew;
 mod diff;
 mod files;
 mod lane;
+mod lane_state;
+mod lane_thread;
 mod report;
 mod stage;
 mod steps;

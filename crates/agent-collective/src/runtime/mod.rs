@@ -6,6 +6,7 @@
 //! | `handle.rs` | [`RuntimeHandle`]: the submit methods |
 //! | `admission.rs` | whether, where and when a task gets in |
 //! | `bulk.rs` | [`BulkHandle`]: one job of many items, run in shares |
+//! | `delay.rs` | [`Delay`]: a future that is ready after a time |
 //! | `future.rs` | [`SubmitFuture`] |
 //! | `shared.rs` | the state behind a handle |
 //! | `spawned.rs` | futures as tasks |
@@ -15,6 +16,7 @@
 mod admission;
 mod books;
 mod bulk;
+mod delay;
 mod future;
 mod handle;
 mod owner;
@@ -23,6 +25,7 @@ mod simulation;
 mod spawned;
 
 pub use bulk::BulkHandle;
+pub use delay::Delay;
 pub use future::SubmitFuture;
 pub use handle::{BulkRejected, RuntimeHandle};
 pub use owner::Runtime;

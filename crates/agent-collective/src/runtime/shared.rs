@@ -42,6 +42,9 @@ pub(crate) struct Shared {
     pub(crate) closed_ns: AtomicU64,
     pub(crate) census: Census,
     pub(crate) timer: Timer,
+    /// For [`Delay`](super::Delay); sleeping workers watch it, and it goes on while the runtime
+    /// drains.
+    pub(crate) delays: Timer,
     pub(super) futures: Mutex<Futures>,
     ready: AtomicUsize,
     all_ready: Latch,
@@ -89,6 +92,7 @@ impl Shared {
             closed_ns: AtomicU64::new(0),
             census: Census::new(workers),
             timer: Timer::new(clock.clone()),
+            delays: Timer::watched(clock.clone()),
             futures: Mutex::new(Futures::default()),
             ready: AtomicUsize::new(0),
             all_ready: Latch::new(),

@@ -11,6 +11,7 @@ use crate::lanes::Lane;
 use crate::queue::Entry;
 use crate::report::Report;
 use crate::task::JoinHandle;
+use crate::timer::Timer;
 use crate::worker::Worker;
 use std::fmt;
 use std::ops::Deref;
@@ -25,7 +26,7 @@ const UNIT_NS: u64 = 1_000;
 /// It has no threads: [`step`](Self::step) picks one of the entries that could run, by a random
 /// number of the seed, and runs it on the calling thread. Time is virtual: each entry costs 1 us,
 /// [`TaskContext::sleep`](crate::TaskContext::sleep) moves the clock instead of waiting, and when
-/// nothing is left to run the clock goes to the next timer (of hedges and batches). What a task
+/// nothing is left to run the clock goes to the next timer (of hedges, batches and delays). What a task
 /// does by other means than this crate, such as threads of its own, is not simulated.
 ///
 /// Submitting and asking work as ever, but a handle of this runtime is to be joined with
@@ -107,7 +108,7 @@ impl Simulation {
         shared.clock.advance(UNIT_NS);
         let worker = &self.worker;
         Worker::with_current(worker, || worker.run_entry(entry));
-        shared.timer.run_due();
+        self.run_timers();
         true
     }
 
@@ -144,7 +145,7 @@ impl Simulation {
     pub fn advance(&mut self, time: Duration) {
         let shared = self.handle.shared();
         shared.clock.advance(duration_ns(time));
-        shared.timer.run_due();
+        self.run_timers();
     }
 
     /// Runs what is left, refuses new work and says where the virtual time went.
@@ -163,13 +164,20 @@ impl Simulation {
 
     fn go_to_next_timer(&self) -> bool {
         let shared = self.handle.shared();
-        let Some(at_ns) = shared.timer.next_ns() else {
+        let calls = [&shared.timer, &shared.delays].map(Timer::next_ns);
+        let Some(at_ns) = calls.into_iter().flatten().min() else {
             return false;
         };
         let now_ns = shared.clock.now_ns();
         shared.clock.advance(at_ns.saturating_sub(now_ns));
-        shared.timer.run_due();
+        self.run_timers();
         true
+    }
+
+    fn run_timers(&self) {
+        let shared = self.handle.shared();
+        shared.timer.run_due();
+        shared.delays.run_due();
     }
 
     /// `SplitMix64`, Steele, Lea and Flood 2014.
