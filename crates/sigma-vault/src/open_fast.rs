@@ -59,18 +59,18 @@ impl Opening<'_> {
             let helping = snapshot
                 .is_large()
                 .then(|| Builder::new().spawn_scoped(scope, decode));
-            let holds = snapshot.holds();
-            let segments = if holds {
-                self.behind(&snapshot, manifest)?
-            } else {
-                None
+            if !snapshot.holds() {
+                return Ok(None);
+            }
+            let Some(segments) = self.behind(&snapshot, manifest)? else {
+                return Ok(None);
             };
             let own = decode();
             let others = match helping {
                 Some(Ok(thread)) => thread.join().ok().flatten(),
                 _ => Some(Share::default()),
             };
-            Ok(segments.zip(own.zip(others)))
+            Ok(own.zip(others).map(|shares| (segments, shares)))
         });
         let Some((segments, (own, others))) = opened? else {
             return Ok(None);

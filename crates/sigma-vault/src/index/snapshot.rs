@@ -424,10 +424,48 @@ mod tests {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
             assert!(decode(&damaged).is_none(), "bit {bit}");
+            // Opening decodes while the checksum is worked out: no harm may come of that.
+            if let Some(parsed) = Parsed::new(&damaged) {
+                let decoding = parsed.decoding();
+                let share = decoding.share();
+                assert!(decoding.finish(share).shards.len() <= 2);
+            }
         }
         for length in 0..bytes.len() {
             assert!(decode(&bytes[..length]).is_none(), "{length}");
         }
+    }
+
+    #[test]
+    fn any_number_of_threads_decodes_the_same() {
+        let mut snapshot = sample();
+        snapshot.shards = (0..16).map(|shard| many_words(shard * 500)).collect();
+        let bytes = snapshot.encode();
+        let parsed = Parsed::new(&bytes).unwrap();
+        assert!(parsed.holds());
+        let one = decode(&bytes).unwrap().1;
+        for threads in [1, 2, 5] {
+            let decoding = parsed.decoding();
+            let shares: Vec<Share> = std::thread::scope(|scope| {
+                let decode = || decoding.share().unwrap();
+                let threads: Vec<_> = (0..threads).map(|_| scope.spawn(decode)).collect();
+                let shares = threads.into_iter().map(|thread| thread.join().unwrap());
+                shares.collect()
+            });
+            let Counted { shards, live, .. } = decoding.finish(shares);
+            assert_eq!(live, one.live);
+            assert_eq!(Snapshot { shards, ..sample() }.encode(), bytes);
+        }
+    }
+
+    fn many_words(count: u32) -> Shard {
+        let words = usize::try_from(count).unwrap();
+        let shard = Shard::default().grown(words, &mut Slabs::new(1));
+        for number in 0..count {
+            let word = Word::new(number % 5, u64::from(number + 8) * 8, 80).unwrap();
+            shard.insert(number.wrapping_mul(0x9e37_79b9), word);
+        }
+        shard
     }
 
     #[test]
