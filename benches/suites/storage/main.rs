@@ -14,6 +14,7 @@ mod birth;
 mod durable;
 mod peers;
 mod reads;
+mod settings;
 mod slices;
 mod space;
 mod stores;
@@ -32,6 +33,8 @@ fn main() -> ExitCode {
             ("reads-16kb", reads::large),
             ("load", reads::loads),
             ("birth", birth::run),
+            ("settings-cache", settings::cache),
+            ("settings-encryption", settings::encryption),
             ("space-reopen", space::reopen),
             ("space-churn", space::churn),
             ("space-memory", space::memory),

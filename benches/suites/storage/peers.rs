@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fjall::{Database as Fjall, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{Database as Fjall, Keyspace, KeyspaceCreateOptions, PersistMode, UserValue};
 use neurectomy_bench::BenchError;
 use redb::{Database as Redb, Durability, ReadableDatabase as _, TableDefinition};
 
@@ -24,7 +24,7 @@ pub(crate) fn open(dir: &Path, promise: Promise) -> Result<Vec<Box<dyn Store>>, 
     }
     #[cfg(feature = "peer-sled")]
     if wanted("sled") {
-        peers.push(Box::new(sled::SledStore::open(dir, promise)?));
+        peers.push(Box::new(sled::open(dir, promise)?));
     }
     Ok(peers)
 }
@@ -35,45 +35,36 @@ fn wanted(peer: &str) -> bool {
     std::env::var("STORAGE_PEERS").map_or(true, |named| named.split(',').any(|name| name == peer))
 }
 
-pub(crate) struct FjallStore {
-    database: Fjall,
-    keyspace: Keyspace,
+/// A store that has calls for one entry and for several, and one of its own that makes what was
+/// written durable.
+pub(crate) trait Direct: Sync {
+    const NAME: &'static str;
+    type Value: AsRef<[u8]>;
+    fn insert(&self, key: &[u8], value: &[u8]) -> Result<(), BenchError>;
+    fn insert_all(&self, entries: &[Entry]) -> Result<(), BenchError>;
+    fn persist(&self) -> Result<(), BenchError>;
+    fn find(&self, key: &[u8]) -> Result<Option<Self::Value>, BenchError>;
+}
+
+/// [`Direct`] as a [`Store`].
+pub(crate) struct Adapter<D> {
+    direct: D,
     promise: Promise,
 }
 
-impl FjallStore {
-    pub(crate) fn open(dir: &Path, promise: Promise) -> Result<Self, BenchError> {
-        let database = Fjall::builder(dir.join("fjall"))
-            .manual_journal_persist(promise == Promise::Buffered)
-            .open()?;
-        let options = || {
-            KeyspaceCreateOptions::default().manual_journal_persist(promise == Promise::Buffered)
-        };
-        Ok(Self {
-            keyspace: database.keyspace("t", options)?,
-            database,
-            promise,
-        })
-    }
-}
-
-impl Store for FjallStore {
+impl<D: Direct> Store for Adapter<D> {
     fn name(&self) -> &'static str {
-        "fjall"
+        D::NAME
     }
 
     fn put(&self, entries: &[Entry]) -> Result<(), BenchError> {
         if let [(key, value)] = entries {
-            self.keyspace.insert(key.as_slice(), value.as_slice())?;
+            self.direct.insert(key, value)?;
         } else {
-            let mut batch = self.database.batch();
-            for (key, value) in entries {
-                batch.insert(&self.keyspace, key.as_slice(), value.as_slice());
-            }
-            batch.commit()?;
+            self.direct.insert_all(entries)?;
         }
         if self.promise == Promise::Durable {
-            self.database.persist(PersistMode::SyncAll)?;
+            self.direct.persist()?;
         }
         Ok(())
     }
@@ -85,10 +76,56 @@ impl Store for FjallStore {
     ) -> Result<(), BenchError> {
         let mut copy = Vec::new();
         for key in keys {
-            let found = self.keyspace.get(key)?;
-            seen(found.map(|value| copied(&mut copy, &value)));
+            let found = self.direct.find(key)?;
+            seen(found.map(|value| copied(&mut copy, value.as_ref())));
         }
         Ok(())
+    }
+}
+
+pub(crate) type FjallStore = Adapter<FjallDirect>;
+
+pub(crate) struct FjallDirect {
+    database: Fjall,
+    keyspace: Keyspace,
+}
+
+impl FjallStore {
+    pub(crate) fn open(dir: &Path, promise: Promise) -> Result<Self, BenchError> {
+        let database = Fjall::builder(dir.join("fjall"))
+            .manual_journal_persist(promise == Promise::Buffered)
+            .open()?;
+        let options = || {
+            KeyspaceCreateOptions::default().manual_journal_persist(promise == Promise::Buffered)
+        };
+        let keyspace = database.keyspace("t", options)?;
+        let direct = FjallDirect { database, keyspace };
+        Ok(Self { direct, promise })
+    }
+}
+
+impl Direct for FjallDirect {
+    const NAME: &'static str = "fjall";
+    type Value = UserValue;
+
+    fn insert(&self, key: &[u8], value: &[u8]) -> Result<(), BenchError> {
+        Ok(self.keyspace.insert(key, value)?)
+    }
+
+    fn insert_all(&self, entries: &[Entry]) -> Result<(), BenchError> {
+        let mut batch = self.database.batch();
+        for (key, value) in entries {
+            batch.insert(&self.keyspace, key.as_slice(), value.as_slice());
+        }
+        Ok(batch.commit()?)
+    }
+
+    fn persist(&self) -> Result<(), BenchError> {
+        Ok(self.database.persist(PersistMode::SyncAll)?)
+    }
+
+    fn find(&self, key: &[u8]) -> Result<Option<UserValue>, BenchError> {
+        Ok(self.keyspace.get(key)?)
     }
 }
 
@@ -228,55 +265,40 @@ mod sled {
     use std::path::Path;
 
     use neurectomy_bench::BenchError;
-    use sled::{Batch, Db};
+    use sled::{Batch, Db, IVec};
 
-    use super::copied;
-    use crate::stores::{Entry, Promise, Store};
+    use super::{Adapter, Direct};
+    use crate::stores::{Entry, Promise};
 
-    pub(super) struct SledStore {
-        database: Db,
-        promise: Promise,
+    pub(super) fn open(dir: &Path, promise: Promise) -> Result<Adapter<Db>, BenchError> {
+        let direct = sled::open(dir.join("sled"))?;
+        Ok(Adapter { direct, promise })
     }
 
-    impl SledStore {
-        pub(super) fn open(dir: &Path, promise: Promise) -> Result<Self, BenchError> {
-            let database = sled::open(dir.join("sled"))?;
-            Ok(Self { database, promise })
-        }
-    }
+    impl Direct for Db {
+        const NAME: &'static str = "sled";
+        type Value = IVec;
 
-    impl Store for SledStore {
-        fn name(&self) -> &'static str {
-            "sled"
-        }
-
-        fn put(&self, entries: &[Entry]) -> Result<(), BenchError> {
-            if let [(key, value)] = entries {
-                self.database.insert(key, value.as_slice())?;
-            } else {
-                let mut batch = Batch::default();
-                for (key, value) in entries {
-                    batch.insert(key.as_slice(), value.as_slice());
-                }
-                self.database.apply_batch(batch)?;
-            }
-            if self.promise == Promise::Durable {
-                self.database.flush()?;
-            }
+        fn insert(&self, key: &[u8], value: &[u8]) -> Result<(), BenchError> {
+            sled::Tree::insert(self, key, value)?;
             Ok(())
         }
 
-        fn get(
-            &self,
-            keys: &[[u8; 16]],
-            seen: &mut dyn FnMut(Option<&[u8]>),
-        ) -> Result<(), BenchError> {
-            let mut copy = Vec::new();
-            for key in keys {
-                let found = self.database.get(key)?;
-                seen(found.map(|value| copied(&mut copy, &value)));
+        fn insert_all(&self, entries: &[Entry]) -> Result<(), BenchError> {
+            let mut batch = Batch::default();
+            for (key, value) in entries {
+                batch.insert(key.as_slice(), value.as_slice());
             }
+            Ok(self.apply_batch(batch)?)
+        }
+
+        fn persist(&self) -> Result<(), BenchError> {
+            self.flush()?;
             Ok(())
+        }
+
+        fn find(&self, key: &[u8]) -> Result<Option<IVec>, BenchError> {
+            Ok(self.get(key)?)
         }
     }
 }

@@ -58,10 +58,12 @@ pub(crate) fn reopen(suite: &mut Suite) -> Result<(), BenchError> {
     Ok(())
 }
 
-/// The index alone: keys are not in it, so short values do.
+/// The index alone by its own count, keys are not in it, so short values do; and all that the
+/// process has beside mapped files, by the system's count.
 #[expect(clippy::cast_precision_loss, reason = "bytes per key")]
 pub(crate) fn memory(suite: &mut Suite) -> Result<(), BenchError> {
     let dir = tempfile::tempdir()?;
+    let before = process_bytes();
     let ours = Ours::open(dir.path(), Promise::Buffered)?;
     let mut per_key: f64 = 0.0;
     let keys = suite.size(2000, 5_000_000) as u64;
@@ -74,7 +76,21 @@ pub(crate) fn memory(suite: &mut Suite) -> Result<(), BenchError> {
     }
     let measure = "memory per key, the most on the way to 5M keys";
     suite.record(Row::new(measure, "B", per_key).goal(Goal::OursAtMost(20.0)));
+    if let (Some(before), Some(after)) = (before, process_bytes()) {
+        let measure = "memory of the process per key at 5M keys";
+        suite.record(Row::new(measure, "B", (after - before) / keys as f64));
+    }
     Ok(())
+}
+
+/// Memory of this process that no file stands behind, where the system tells.
+fn process_bytes() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"))?;
+    let kib: f64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kib * 1024.0)
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), BenchError> {

@@ -48,17 +48,17 @@ pub(crate) struct Ours {
 
 impl Ours {
     pub(crate) fn open(dir: &Path, promise: Promise) -> Result<Self, BenchError> {
-        Ok(Self {
-            vault: Vault::open(
-                dir.join("vault"),
-                Options::new().compression(Compression::Lz4),
-            )?,
-            durability: match promise {
-                Promise::Buffered => Durability::Buffered,
-                Promise::Written => Durability::Written,
-                Promise::Durable => Durability::Grouped,
-            },
-        })
+        let options = Options::new().compression(Compression::Lz4);
+        Ok(Self::of(Vault::open(dir.join("vault"), options)?, promise))
+    }
+
+    pub(crate) fn of(vault: Vault, promise: Promise) -> Self {
+        let durability = match promise {
+            Promise::Buffered => Durability::Buffered,
+            Promise::Written => Durability::Written,
+            Promise::Durable => Durability::Grouped,
+        };
+        Self { vault, durability }
     }
 }
 

@@ -22,14 +22,26 @@ use crate::log::Kind;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    pub(crate) writes: Vec<BatchWrite>,
+    /// Keys and values, one behind the other.
+    bytes: Vec<u8>,
+    writes: Vec<Part>,
 }
 
-#[derive(Clone, Debug)]
-pub(crate) struct BatchWrite {
+/// One write, but for its bytes.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    kind: Kind,
+    key_bytes: usize,
+    value_bytes: usize,
+    ttl: Option<Duration>,
+}
+
+/// One write of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BatchWrite<'a> {
     pub(crate) kind: Kind,
-    pub(crate) key: Vec<u8>,
-    pub(crate) value: Vec<u8>,
+    pub(crate) key: &'a [u8],
+    pub(crate) value: &'a [u8],
     pub(crate) ttl: Option<Duration>,
 }
 
@@ -41,36 +53,46 @@ impl Batch {
 
     /// Adds a write of `value` under `key`.
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> &mut Self {
-        self.writes.push(BatchWrite {
-            kind: Kind::Put,
-            key: key.into(),
-            value: value.into(),
-            ttl: None,
-        });
-        self
+        self.add(Kind::Put, key, value, None)
     }
 
     /// As [`put`](Self::put), for a value that [expires](crate::Vault::put_with_ttl) this long
     /// after the batch is written. A `ttl` that is not allowed makes the whole batch fail then.
     pub fn put_with_ttl(&mut self, key: &[u8], value: &[u8], ttl: Duration) -> &mut Self {
-        self.writes.push(BatchWrite {
-            kind: Kind::Put,
-            key: key.into(),
-            value: value.into(),
-            ttl: Some(ttl),
-        });
-        self
+        self.add(Kind::Put, key, value, Some(ttl))
     }
 
     /// Adds the removal of `key`.
     pub fn delete(&mut self, key: &[u8]) -> &mut Self {
-        self.writes.push(BatchWrite {
-            kind: Kind::Delete,
-            key: key.into(),
-            value: Vec::new(),
-            ttl: None,
+        self.add(Kind::Delete, key, &[], None)
+    }
+
+    fn add(&mut self, kind: Kind, key: &[u8], value: &[u8], ttl: Option<Duration>) -> &mut Self {
+        self.bytes.extend_from_slice(key);
+        self.bytes.extend_from_slice(value);
+        self.writes.push(Part {
+            kind,
+            key_bytes: key.len(),
+            value_bytes: value.len(),
+            ttl,
         });
         self
+    }
+
+    /// The writes in their order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = BatchWrite<'_>> {
+        let mut rest = &self.bytes[..];
+        self.writes.iter().map(move |part| {
+            let (key, behind) = rest.split_at(part.key_bytes);
+            let (value, behind) = behind.split_at(part.value_bytes);
+            rest = behind;
+            BatchWrite {
+                kind: part.kind,
+                key,
+                value,
+                ttl: part.ttl,
+            }
+        })
     }
 
     /// The number of writes.

@@ -49,20 +49,34 @@ impl Codec {
 
     /// The bytes to store for `value`, and their form.
     pub(crate) fn pack<'a>(&self, value: &'a [u8]) -> Result<(Cow<'a, [u8]>, Form), VaultError> {
-        let plain = (Cow::Borrowed(value), Form::Plain);
+        let mut packed = Vec::new();
+        Ok(match self.pack_onto(value, &mut packed)? {
+            Form::Plain => (Cow::Borrowed(value), Form::Plain),
+            form => (Cow::Owned(packed), form),
+        })
+    }
+
+    /// Appends the bytes to store for `value` to `packed`, nothing where that is the value itself.
+    pub(crate) fn pack_onto(&self, value: &[u8], packed: &mut Vec<u8>) -> Result<Form, VaultError> {
         if value.len() < self.compress_bytes_min.max(1) {
-            return Ok(plain);
+            return Ok(Form::Plain);
         }
-        let (packed, form) = match &self.config {
-            Some(config) => (self.pack_sigma_lang(config, value)?, Form::SigmaLang),
-            None if self.lz4 => (pack_lz4(value)?, Form::Lz4),
-            None => return Ok(plain),
-        };
         // Less than an eighth saved is not worth the work at every read.
-        if packed.len() <= value.len() - value.len() / 8 {
-            Ok((Cow::Owned(packed), form))
-        } else {
-            Ok(plain)
+        let bytes_max = value.len() - value.len() / 8;
+        match &self.config {
+            Some(config) => {
+                let bytes = self.pack_sigma_lang(config, value)?;
+                if bytes.len() > bytes_max {
+                    return Ok(Form::Plain);
+                }
+                packed.extend_from_slice(&bytes);
+                Ok(Form::SigmaLang)
+            }
+            None if self.lz4 => {
+                let is_packed = pack_lz4(value, bytes_max, packed)?;
+                Ok(if is_packed { Form::Lz4 } else { Form::Plain })
+            }
+            None => Ok(Form::Plain),
         }
     }
 
@@ -92,7 +106,8 @@ impl Codec {
 /// Values above this are rare, and buffers for them would be kept for nothing.
 const KEPT_OUTPUT_BYTES: usize = 256 << 10;
 
-fn pack_lz4(value: &[u8]) -> Result<Vec<u8>, VaultError> {
+/// Appends the block, unless it is longer than `used_max`.
+fn pack_lz4(value: &[u8], used_max: usize, packed: &mut Vec<u8>) -> Result<bool, VaultError> {
     thread_local! {
         /// The encoder's table and output, of which only the used part is copied.
         static ENCODER: RefCell<(CompressTable, Vec<u8>)> = RefCell::default();
@@ -102,18 +117,21 @@ fn pack_lz4(value: &[u8]) -> Result<Vec<u8>, VaultError> {
         if output.len() < bytes_max {
             output.resize(bytes_max, 0);
         }
-        let packed = compress_into_with_table(value, output, table);
-        let packed = packed.map_err(|source| VaultError::Codec {
+        let used = compress_into_with_table(value, output, table);
+        let used = used.map_err(|source| VaultError::Codec {
             operation: "compress",
             bytes: value.len(),
             source: Box::new(source),
         })?;
-        let packed = output.get(..packed).unwrap_or_default().to_vec();
+        let is_packed = used <= used_max;
+        if is_packed {
+            packed.extend_from_slice(output.get(..used).unwrap_or_default());
+        }
         if value.len() > KEPT_OUTPUT_BYTES {
             *output = Vec::new();
             *table = CompressTable::small();
         }
-        Ok(packed)
+        Ok(is_packed)
     })
 }
 

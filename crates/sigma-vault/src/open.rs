@@ -9,18 +9,17 @@ use crate::cache::Cache;
 use crate::checkpoint::refuse_unfinished;
 use crate::compress::Codec;
 use crate::error::VaultError;
-use crate::index::{Change, Entry, FileTable, Index, SNAPSHOT_NAME, SegmentFile, Word};
+use crate::index::{FileTable, Index, SNAPSHOT_NAME, SegmentFile};
 use crate::io::{Locked, Storage, StorageFile};
-use crate::log::record::key_hash;
 use crate::log::{
-    COPY_BIT, Commit, Found, Kind, Ledger, Log, Loss, MANIFEST_NAME, Manifest, ManifestRead, Mark,
-    Recovered, SEGMENT_HEADER_BYTES, ScanError, SegmentHead, Space, create_segment,
-    parse_segment_name, read_manifest, read_segment_head, recover_active, recover_sealed,
-    segment_name,
+    COPY_BIT, Commit, Kind, Ledger, Log, Loss, MANIFEST_NAME, Manifest, ManifestRead, Mark,
+    Recovered, SEGMENT_HEADER_BYTES, ScanError, SegmentHead, create_segment, parse_segment_name,
+    read_manifest, read_segment_head, recover_active, recover_sealed, segment_name,
 };
 use crate::losses::{Damage, DamageKind, Losses};
 use crate::medium::Medium;
 use crate::open_fast::Fast;
+use crate::open_replay::Replay;
 use crate::options::Options;
 use crate::rsu::{HotCounts, RsuIndex};
 use crate::seal::{EncryptionKey, SealHead};
@@ -554,74 +553,5 @@ impl<'a> Opening<'a> {
                 found,
             },
         }
-    }
-}
-
-/// The newest record of every key, removals included, whatever order records come in.
-#[derive(Default)]
-struct Replay {
-    newest: HashMap<(Space, Vec<u8>), (Kind, Entry)>,
-}
-
-impl Replay {
-    fn add(&mut self, segment: u64, found: Found) {
-        let entry = Entry {
-            segment,
-            offset: found.offset,
-            bytes: found.header.record_bytes(),
-            sequence: found.header.sequence,
-            intact: found.intact,
-        };
-        let newest = (found.header.kind, entry);
-        self.newest
-            .entry((found.header.space, found.key.to_vec()))
-            .and_modify(|known| {
-                if known.1.sequence < entry.sequence {
-                    *known = newest;
-                }
-            })
-            .or_insert(newest);
-    }
-
-    /// Fills the index, leaving out removals; drops losses that a newer record of the same key
-    /// makes irrelevant; returns the places of damaged values.
-    fn finish(
-        self,
-        medium: &Medium,
-        vault_id: u64,
-        losses: &mut Losses,
-        index: &Index,
-    ) -> Result<HashSet<(u64, u64)>, VaultError> {
-        let damaged = !losses.is_empty();
-        let mut unsound = HashSet::new();
-        for ((space, key), (kind, entry)) in self.newest {
-            if damaged {
-                losses.superseded(key_hash(vault_id, space, &key), entry.sequence);
-            }
-            // A removal whose (empty) value is damaged is still a removal.
-            if kind == Kind::Delete {
-                continue;
-            }
-            if !entry.intact {
-                unsound.insert((entry.segment, entry.offset));
-            }
-            if Word::new(0, entry.offset, entry.bytes).is_none() {
-                return Err(VaultError::Corrupt {
-                    file: medium.path(&segment_name(entry.segment)),
-                    offset: entry.offset,
-                    reason: "no vault writes a segment of this length",
-                });
-            }
-            let new = Some(entry);
-            index.publish(vec![if space == Space::Plain {
-                let hash = index.hash(&key);
-                let old = None;
-                Change::Plain { hash, old, new }
-            } else {
-                let key = key.into();
-                Change::Keyed { space, key, new }
-            }]);
-        }
-        Ok(unsound)
     }
 }

@@ -9,7 +9,9 @@ use std::thread::Builder;
 
 use crate::error::VaultError;
 use crate::index::read_snapshot;
-use crate::index::{Change, Counted, Entry, FileTable, Index, Parsed, SegmentFile, Slot, Word};
+use crate::index::{
+    Change, Counted, Entry, FileTable, Index, Parsed, SegmentFile, Share, Slot, Word,
+};
 use crate::io::{StorageFile, read_exact_at};
 use crate::log::record::{Header, Place, RECORD_HEADER_BYTES};
 use crate::log::{
@@ -49,22 +51,31 @@ impl Opening<'_> {
         let Some(slots) = fitting_slots(&snapshot, manifest) else {
             return Ok(None);
         };
-        // The shards are decoded while the segments are read. No thread: then behind that.
+        // Shards are decoded while the snapshot is checked and the segments are read, then by this
+        // thread as well. No other thread: then behind that.
+        let decoding = snapshot.decoding();
         let opened = std::thread::scope(|scope| {
-            let decode = || snapshot.counted();
-            let decoding = snapshot
+            let decode = || decoding.share();
+            let helping = snapshot
                 .is_large()
                 .then(|| Builder::new().spawn_scoped(scope, decode));
-            let segments = self.behind(&snapshot, manifest)?;
-            let counted = match decoding {
-                Some(Ok(thread)) => thread.join().ok().flatten(),
-                _ => decode(),
+            if !snapshot.holds() {
+                return Ok(None);
+            }
+            let Some(segments) = self.behind(&snapshot, manifest)? else {
+                return Ok(None);
             };
-            Ok(segments.zip(counted))
+            let own = decode();
+            let others = match helping {
+                Some(Ok(thread)) => thread.join().ok().flatten(),
+                _ => Some(Share::default()),
+            };
+            Ok(own.zip(others).map(|shares| (segments, shares)))
         });
-        let Some((segments, counted)) = opened? else {
+        let Some((segments, (own, others))) = opened? else {
             return Ok(None);
         };
+        let counted = decoding.finish([own, others]);
         self.assemble(manifest, snapshot, counted, &slots, segments)
     }
 

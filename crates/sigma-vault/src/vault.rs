@@ -10,18 +10,19 @@ use crate::batch::Batch;
 use crate::cache::Cache;
 use crate::compaction::Pinned;
 use crate::compress::Codec;
+use crate::encode::with_scratch;
 use crate::error::VaultError;
 use crate::index::{Candidate, Change, Entry, Files, Index, SLOTS_MAX, SegmentFile};
 use crate::io::{FileStorage, Storage, StorageLock};
 use crate::iter::Iter;
-use crate::log::record::{Checks, UNIT_BYTES};
+use crate::log::record::UNIT_BYTES;
 use crate::log::{
-    Appended, Commit, Kind, Limits, Log, Pending, SEGMENT_HEADER_BYTES, Space, batch_bytes,
-    segment_name,
+    Appended, BEGIN_BYTES, Commit, Kind, Limits, Log, Pending, SEGMENT_HEADER_BYTES, Space,
+    batch_bytes, segment_name,
 };
 use crate::losses::Losses;
 use crate::medium::Medium;
-use crate::options::{Durability, KEY_BYTES_MAX, Options, VALUE_BYTES_MAX};
+use crate::options::{Durability, Options};
 use crate::rsu::{HotCounts, RsuIndex};
 use crate::stats::{Counters, RecoveryReport, Stats};
 
@@ -70,6 +71,9 @@ pub struct Vault {
     /// Released when the vault is dropped.
     pub(crate) _lock: Box<dyn StorageLock>,
 }
+
+/// Of a durable write of this length, the device works on a part while the index is told of it.
+const BEGIN_DURABLE_BYTES: u64 = 16 << 10;
 
 /// Guards, whatever another thread's panic left behind: every critical section below changes the
 /// guarded value only in steps that leave it usable.
@@ -206,15 +210,10 @@ impl Vault {
     /// # Errors
     /// As for [`put`](Self::put), and [`VaultError::BatchTooLong`].
     pub fn write(&self, batch: Batch, durability: Durability) -> Result<(), VaultError> {
-        let mut writes = Vec::with_capacity(batch.writes.len());
-        for write in &batch.writes {
-            let mut pending = self.encode(write.kind, Space::Plain, &write.key, &write.value)?;
-            if let Some(ttl) = write.ttl {
-                pending.expires_s = self.expires_in(ttl)?;
-            }
-            writes.push(pending);
-        }
-        let sequence = self.append(&writes, durability)?;
+        let sequence = with_scratch(|packed| {
+            let writes = self.encode_batch(&batch, packed)?;
+            self.append(&writes, durability)
+        })?;
         self.make_durable(sequence, durability)
     }
 
@@ -303,47 +302,6 @@ impl Vault {
 
 /// What the other modules of the crate build on.
 impl Vault {
-    /// Checks and compresses one write; holds no lock.
-    pub(crate) fn encode<'a>(
-        &self,
-        kind: Kind,
-        space: Space,
-        key: &'a [u8],
-        value: &'a [u8],
-    ) -> Result<Pending<'a>, VaultError> {
-        if key.len() > KEY_BYTES_MAX {
-            return Err(VaultError::KeyTooLong {
-                bytes: key.len(),
-                bytes_max: KEY_BYTES_MAX,
-            });
-        }
-        let too_long = VaultError::ValueTooLong {
-            bytes: value.len(),
-            bytes_max: VALUE_BYTES_MAX,
-        };
-        if value.len() > VALUE_BYTES_MAX {
-            return Err(too_long);
-        }
-        let raw_bytes = u32::try_from(value.len()).map_err(|_| too_long)?;
-        let (mut stored, form) = self.codec.pack(value)?;
-        if kind == Kind::Put
-            && let Some(sealer) = self.medium.sealer()
-        {
-            stored = sealer.wrap(&stored).into();
-        }
-        let checks = Checks::new(self.vault_id, space, key, &stored);
-        Ok(Pending {
-            kind,
-            space,
-            key,
-            stored,
-            raw_bytes,
-            expires_s: 0,
-            form,
-            checks,
-        })
-    }
-
     /// Appends and publishes the writes as one batch; returns the last one's sequence number.
     pub(crate) fn append(
         &self,
@@ -381,6 +339,10 @@ impl Vault {
         let limits = Limits {
             segment_bytes: target,
             buffer_bytes: self.options.write_buffer(),
+            begin_bytes: match durability {
+                Durability::Grouped | Durability::Synced => BEGIN_DURABLE_BYTES,
+                Durability::Buffered | Durability::Written => BEGIN_BYTES,
+            },
         };
         let through = durability != Durability::Buffered || limits.buffer_bytes == 0;
         let appended = log.append(&self.medium, writes, bytes, limits, through)?;
@@ -419,6 +381,7 @@ impl Vault {
             self.index.publish_plain(hash, old, new);
             return;
         }
+        self.warm(writes);
         let mut changes = Vec::with_capacity(writes.len());
         for position in last_of_each(writes) {
             let (Some(write), Some(place)) = (writes.get(position), appended.get(position)) else {
@@ -436,6 +399,19 @@ impl Vault {
             });
         }
         self.index.publish(changes);
+    }
+
+    /// Fetches what looking up the keys of many writes will read, all at once.
+    fn warm(&self, writes: &[Pending<'_>]) {
+        const BLOCK: usize = 32;
+        for block in writes.chunks(BLOCK) {
+            let mut hashes = [0; BLOCK];
+            for (hash, write) in hashes.iter_mut().zip(block) {
+                *hash = write.checks.key_hash_whole;
+            }
+            self.index
+                .warm(hashes.get(..block.len()).unwrap_or_default());
+        }
     }
 
     /// A record that is replaced need not be in the cache any more.

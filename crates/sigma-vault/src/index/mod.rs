@@ -11,6 +11,7 @@
 //! when a shard is replaced by a larger one or a segment comes or goes.
 
 mod files;
+mod lines;
 mod places;
 mod shard;
 mod snapshot;
@@ -21,7 +22,7 @@ mod word;
 pub(crate) use files::{FileTable, Files, SegmentFile};
 pub(crate) use places::{Candidate, Candidates, Change, Index};
 pub(crate) use snapshot::{
-    Counted, Parsed, SNAPSHOT_NAME, Slot, Snapshot, read_snapshot, write_snapshot,
+    Counted, Parsed, SNAPSHOT_NAME, Share, Slot, Snapshot, read_snapshot, write_snapshot,
 };
 pub(crate) use table::Entry;
 pub(crate) use word::{SLOTS_MAX, Word};

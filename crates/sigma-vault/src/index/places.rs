@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
 use super::files::{Files, SegmentFile};
+use super::lines::Slabs;
 use super::shard::{Shard, Words};
 use super::snapshot::{Counted, Keyed};
 use super::table::{Entry, Table};
@@ -158,6 +159,7 @@ impl Usage {
 #[derive(Debug)]
 struct Master {
     shards: Box<[Arc<Shard>]>,
+    slabs: Slabs,
     files: Files,
     usage: Usage,
 }
@@ -193,10 +195,22 @@ fn own_view() -> usize {
 impl Index {
     pub(crate) fn new(vault_id: u64, files: &Files) -> Self {
         let shards = (0..SHARDS).map(|_| Arc::default()).collect();
-        Self::with(vault_id, files, shards, Usage::default())
+        Self::with(
+            vault_id,
+            files,
+            shards,
+            Slabs::new(SHARDS),
+            Usage::default(),
+        )
     }
 
-    fn with(vault_id: u64, files: &Files, shards: Box<[Arc<Shard>]>, usage: Usage) -> Self {
+    fn with(
+        vault_id: u64,
+        files: &Files,
+        shards: Box<[Arc<Shard>]>,
+        slabs: Slabs,
+        usage: Usage,
+    ) -> Self {
         let view = || View {
             seen: RwLock::new(Seen {
                 shards: shards.clone(),
@@ -210,6 +224,7 @@ impl Index {
             keyed: RwLock::new((Table::default(), Arc::clone(files))),
             master: Mutex::new(Master {
                 shards,
+                slabs,
                 files: Arc::clone(files),
                 usage,
             }),
@@ -226,6 +241,7 @@ impl Index {
         bytes_at: impl Fn(Word) -> Option<u64>,
     ) -> Option<Self> {
         let Counted {
+            slabs,
             shards,
             mut live,
             long,
@@ -248,7 +264,7 @@ impl Index {
             table.insert(space, &key, entry);
         }
         let shards = shards.into_iter().map(Arc::new).collect();
-        let index = Self::with(vault_id, files, shards, usage);
+        let index = Self::with(vault_id, files, shards, slabs, usage);
         exclusive(&index.keyed).0 = table;
         Some(index)
     }
@@ -355,7 +371,8 @@ impl Index {
         if master.shards[part].has_room(more) {
             return;
         }
-        let larger = Arc::new(master.shards[part].grown(more));
+        let Master { shards, slabs, .. } = master;
+        let larger = Arc::new(shards[part].grown(more, slabs));
         for view in &self.views {
             exclusive(&view.seen).shards[part] = Arc::clone(&larger);
         }

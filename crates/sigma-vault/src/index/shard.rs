@@ -10,27 +10,16 @@
 //! [`begin`](Shard::begin) and [`finish`](Shard::finish), over which readers look again (a seqlock:
 //! Lameter 2005; Boehm, "Can seqlocks get along with programming language memory models?", 2012).
 
+use super::lines::{LINE_SLOTS, Line, Lines, Slabs};
 use super::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence, pause};
 use super::word::Word;
 use crate::codec::Fields;
 
-/// Words per line.
-const LINE_SLOTS: usize = 5;
 const LINES_MIN: usize = 2;
-
-/// 64 bytes.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct Line {
-    /// 0 where the slot is free. 1 stands for hash 0 too.
-    hashes: [AtomicU32; LINE_SLOTS],
-    /// 0 where the slot is free.
-    words: [AtomicU64; LINE_SLOTS],
-}
 
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
-    lines: Box<[Line]>,
+    lines: Lines,
     len: AtomicUsize,
     /// Odd while words move.
     version: AtomicU64,
@@ -57,9 +46,9 @@ impl Words {
 }
 
 impl Shard {
-    fn with_lines(lines: usize) -> Self {
+    fn with(lines: Lines) -> Self {
         Self {
-            lines: (0..lines).map(|_| Line::default()).collect(),
+            lines,
             ..Self::default()
         }
     }
@@ -206,18 +195,19 @@ impl<'a> Encoded<'a> {
         Some(Self { len, hashes, words })
     }
 
-    pub(crate) fn bytes(&self) -> usize {
-        self.hashes.len() + self.words.len()
+    /// Number of lines, rounded up.
+    pub(crate) fn lines(&self) -> usize {
+        (self.words.len() / 8).div_ceil(LINE_SLOTS)
     }
 
-    /// `None` for what [`encode`](Shard::encode) does not write.
-    pub(crate) fn decode(&self) -> Option<Shard> {
+    /// The shard in `lines`, which are free and as many as it [has](Self::lines); `None` for what
+    /// [`encode`](Shard::encode) does not write.
+    pub(crate) fn decode(&self, lines: Lines) -> Option<Shard> {
         let (slots, len) = (self.words.len() / 8, self.len);
         let (hashes, _) = self.hashes.as_chunks::<{ 4 * LINE_SLOTS }>();
         let (words, _) = self.words.as_chunks::<{ 8 * LINE_SLOTS }>();
         let (mut used, mut hashed) = (0, 0);
-        let lines = hashes.iter().zip(words).map(|(hashes, words)| {
-            let line = Line::default();
+        for (line, (hashes, words)) in lines.iter().zip(hashes.iter().zip(words)) {
             let (hashes, _) = hashes.as_chunks::<4>();
             let (words, _) = words.as_chunks::<8>();
             for (slot, bytes) in line.hashes.iter().zip(hashes) {
@@ -230,9 +220,7 @@ impl<'a> Encoded<'a> {
                 used += usize::from(word != 0);
                 slot.store(word, Ordering::Relaxed);
             }
-            line
-        });
-        let lines: Box<[Line]> = lines.collect();
+        }
         // A full table would make probing endless.
         let bounded = len.checked_mul(8)? <= slots.checked_mul(7)?;
         let whole = lines.len() * LINE_SLOTS == slots && used == len && hashed == len;
@@ -264,10 +252,10 @@ impl Shard {
     }
 
     /// A copy with room for `more` words.
-    pub(crate) fn grown(&self, more: usize) -> Self {
+    pub(crate) fn grown(&self, more: usize, slabs: &mut Slabs) -> Self {
         let needed = ((self.len() + more) * 8).div_ceil(7 * LINE_SLOTS);
         let lines = (self.lines.len() + self.lines.len() / 4).max(LINES_MIN);
-        let larger = Self::with_lines(lines.max(needed));
+        let larger = Self::with(slabs.take(lines.max(needed)));
         for (hash, word) in self.occupied() {
             larger.insert(hash, word);
         }
@@ -276,7 +264,7 @@ impl Shard {
 
     /// A copy as of now.
     pub(crate) fn copied(&self) -> Self {
-        let copy = Self::with_lines(self.lines.len());
+        let copy = Self::with(Lines::own(self.lines.len()));
         for (slot, (hash, word)) in self.pairs().enumerate() {
             copy.hash_at(slot).store(hash, Ordering::Relaxed);
             copy.word_at(slot).store(word, Ordering::Relaxed);
@@ -377,7 +365,7 @@ mod tests {
 
     fn add(shard: &mut Shard, hash: u32, word: Word) {
         if !shard.has_room(1) {
-            *shard = shard.grown(1);
+            *shard = shard.grown(1, &mut Slabs::new(1));
         }
         shard.insert(hash, word);
     }
@@ -463,7 +451,7 @@ mod tests {
     #[test]
     fn readers_see_what_stays_while_words_move() {
         use std::sync::atomic::{AtomicBool, Ordering};
-        let shard = Shard::default().grown(40);
+        let shard = Shard::default().grown(40, &mut Slabs::new(1));
         // All at home in the last line, so that they run over the end.
         let stays: Vec<u32> = (0..10).map(|n| u32::MAX - n).collect();
         let comes: Vec<u32> = (100..110).map(|n| u32::MAX - n).collect();
@@ -531,7 +519,7 @@ mod model {
     #[test]
     fn loom_a_word_that_stays_is_found_while_others_come_and_go() {
         loom::model(|| {
-            let shard = Arc::new(Shard::default().grown(3));
+            let shard = Arc::new(Shard::default().grown(3, &mut Slabs::new(1)));
             // All at home in the last line, the second shifted when the first goes.
             let (goes, stays, comes) = (u32::MAX, u32::MAX - 1, u32::MAX - 2);
             shard.insert(goes, word(10));
@@ -559,7 +547,7 @@ mod model {
     #[test]
     fn loom_words_of_one_batch_appear_together() {
         loom::model(|| {
-            let shard = Arc::new(Shard::default().grown(2));
+            let shard = Arc::new(Shard::default().grown(2, &mut Slabs::new(1)));
             let (first, second) = (u32::MAX, u32::MAX - 1);
             let writer = loom::thread::spawn({
                 let shard = Arc::clone(&shard);

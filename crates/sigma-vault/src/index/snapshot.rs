@@ -9,6 +9,9 @@
 
 #![deny(clippy::indexing_slicing, clippy::unwrap_used)]
 
+use std::sync::Mutex;
+
+use super::lines::{Lines, Slabs};
 use super::shard::{Encoded, Shard};
 use super::table::Entry;
 use super::word::Word;
@@ -18,6 +21,7 @@ use crate::io::{FileMap, read_exact_at, write_all_at};
 use crate::log::record::value_check;
 use crate::log::{FORMAT_VERSION, Ledger, Mark, Space};
 use crate::medium::Medium;
+use crate::vault::held;
 
 pub(crate) const SNAPSHOT_NAME: &str = "INDEX";
 const SNAPSHOT_NEW_NAME: &str = "INDEX.new";
@@ -123,9 +127,11 @@ impl SnapshotBytes {
     }
 }
 
-/// A snapshot whose checksum holds, before its shards are decoded.
+/// A snapshot before its shards are decoded. Nothing in it counts unless it [holds](Self::holds).
 #[derive(Debug)]
 pub(crate) struct Parsed<'a> {
+    body: &'a [u8],
+    check: u64,
     pub(crate) vault_id: u64,
     pub(crate) mark: Mark,
     pub(crate) slots: Vec<Slot>,
@@ -134,8 +140,10 @@ pub(crate) struct Parsed<'a> {
 }
 
 /// Shards with what the vault has to know of the records that they point to.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Counted {
+    /// Where the shards have their memory from, and will.
+    pub(crate) slabs: Slabs,
     pub(crate) shards: Vec<Shard>,
     /// Bytes of records by file slot, those of `long` not counted.
     pub(crate) live: Vec<u64>,
@@ -146,9 +154,6 @@ pub(crate) struct Counted {
 impl<'a> Parsed<'a> {
     fn new(bytes: &'a [u8]) -> Option<Self> {
         let (body, check) = bytes.split_last_chunk::<8>()?;
-        if value_check(body) != u64::from_le_bytes(*check) {
-            return None;
-        }
         let mut fields = Fields::new(body);
         if fields.bytes(8)? != MAGIC || fields.u32()? != FORMAT_VERSION {
             return None;
@@ -164,6 +169,8 @@ impl<'a> Parsed<'a> {
         };
         let (shards, keyed) = (fields.u32()?, fields.u32()?);
         let parsed = Self {
+            body,
+            check: u64::from_le_bytes(*check),
             vault_id,
             mark,
             slots: (0..slots).map_while(|_| slot(&mut fields)).collect(),
@@ -179,31 +186,96 @@ impl<'a> Parsed<'a> {
         whole.then_some(parsed)
     }
 
-    /// Whether decoding the shards is worth a thread.
-    pub(crate) fn is_large(&self) -> bool {
-        const BYTES_MIN: usize = 1 << 20;
-        let bytes: usize = self.shards.iter().map(Encoded::bytes).sum();
-        bytes >= BYTES_MIN
+    /// Whether the checksum is that of the bytes.
+    pub(crate) fn holds(&self) -> bool {
+        value_check(self.body) == self.check
     }
 
-    /// `None` where a shard is none.
-    pub(crate) fn counted(&self) -> Option<Counted> {
-        let mut counted = Counted::default();
-        for shard in &self.shards {
-            let shard = shard.decode()?;
+    /// Whether decoding the shards is worth a thread.
+    pub(crate) fn is_large(&self) -> bool {
+        const LINES_MIN: usize = 1 << 14;
+        self.lines() >= LINES_MIN
+    }
+
+    fn lines(&self) -> usize {
+        self.shards.iter().map(Encoded::lines).sum()
+    }
+
+    /// Makes ready to decode the shards, by any number of threads.
+    pub(crate) fn decoding(&self) -> Decoding<'a> {
+        let mut slabs = Slabs::new(self.shards.len());
+        slabs.expect(self.lines());
+        let shards = self.shards.iter().enumerate();
+        let jobs = shards.map(|(number, shard)| (number, *shard, slabs.take(shard.lines())));
+        Decoding {
+            jobs: Mutex::new(jobs.collect()),
+            slabs,
+        }
+    }
+}
+
+/// A shard's number, its bytes, and where it goes.
+type Job<'a> = (usize, Encoded<'a>, Lines);
+
+/// The shards of a snapshot on their way into memory: most of that is the system's work of
+/// providing the memory.
+#[derive(Debug)]
+pub(crate) struct Decoding<'a> {
+    slabs: Slabs,
+    jobs: Mutex<Vec<Job<'a>>>,
+}
+
+/// What one thread decoded.
+#[derive(Debug, Default)]
+pub(crate) struct Share {
+    shards: Vec<(usize, Shard)>,
+    live: Vec<u64>,
+    long: Vec<Word>,
+}
+
+impl Decoding<'_> {
+    /// Decodes what no other thread does; `None` where a shard is none.
+    pub(crate) fn share(&self) -> Option<Share> {
+        let mut share = Share::default();
+        loop {
+            let job = held(&self.jobs).pop();
+            let Some((number, encoded, lines)) = job else {
+                return Some(share);
+            };
+            let shard = encoded.decode(lines)?;
             for word in shard.all() {
                 let slot = usize::try_from(word.slot()).ok()?;
-                if counted.live.len() <= slot {
-                    counted.live.resize(slot + 1, 0);
+                if share.live.len() <= slot {
+                    share.live.resize(slot + 1, 0);
                 }
-                match (word.bytes(), counted.live.get_mut(slot)) {
+                match (word.bytes(), share.live.get_mut(slot)) {
                     (Some(bytes), Some(live)) => *live += bytes,
-                    _ => counted.long.push(word),
+                    _ => share.long.push(word),
                 }
             }
-            counted.shards.push(shard);
+            share.shards.push((number, shard));
         }
-        Some(counted)
+    }
+
+    /// All that the threads decoded.
+    pub(crate) fn finish(self, shares: impl IntoIterator<Item = Share>) -> Counted {
+        let mut all = Share::default();
+        for share in shares {
+            all.shards.extend(share.shards);
+            all.long.extend(share.long);
+            let slots = all.live.len().max(share.live.len());
+            all.live.resize(slots, 0);
+            for (sum, live) in all.live.iter_mut().zip(share.live) {
+                *sum += live;
+            }
+        }
+        all.shards.sort_unstable_by_key(|(number, _)| *number);
+        Counted {
+            slabs: self.slabs,
+            shards: all.shards.into_iter().map(|(_, shard)| shard).collect(),
+            live: all.live,
+            long: all.long,
+        }
     }
 }
 
@@ -285,14 +357,16 @@ mod tests {
     use super::*;
 
     fn decode(bytes: &[u8]) -> Option<(Parsed<'_>, Counted)> {
-        let parsed = Parsed::new(bytes)?;
-        let counted = parsed.counted()?;
+        let parsed = Parsed::new(bytes).filter(Parsed::holds)?;
+        let decoding = parsed.decoding();
+        let share = decoding.share()?;
+        let counted = decoding.finish([share]);
         Some((parsed, counted))
     }
 
     fn sample() -> Snapshot {
         let mut shards = vec![Shard::default(), Shard::default()];
-        shards[0] = shards[0].grown(20);
+        shards[0] = shards[0].grown(20, &mut Slabs::new(1));
         for number in 0..20_u32 {
             let word = Word::new(number % 3, u64::from(number + 8) * 8, 80).unwrap();
             shards[0].insert(number.wrapping_mul(0x9e37_79b9), word);
@@ -350,10 +424,48 @@ mod tests {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
             assert!(decode(&damaged).is_none(), "bit {bit}");
+            // Opening decodes while the checksum is worked out: no harm may come of that.
+            if let Some(parsed) = Parsed::new(&damaged) {
+                let decoding = parsed.decoding();
+                let share = decoding.share();
+                assert!(decoding.finish(share).shards.len() <= 2);
+            }
         }
         for length in 0..bytes.len() {
             assert!(decode(&bytes[..length]).is_none(), "{length}");
         }
+    }
+
+    #[test]
+    fn any_number_of_threads_decodes_the_same() {
+        let mut snapshot = sample();
+        snapshot.shards = (0..16).map(|shard| many_words(shard * 500)).collect();
+        let bytes = snapshot.encode();
+        let parsed = Parsed::new(&bytes).unwrap();
+        assert!(parsed.holds());
+        let one = decode(&bytes).unwrap().1;
+        for threads in [1, 2, 5] {
+            let decoding = parsed.decoding();
+            let shares: Vec<Share> = std::thread::scope(|scope| {
+                let decode = || decoding.share().unwrap();
+                let threads: Vec<_> = (0..threads).map(|_| scope.spawn(decode)).collect();
+                let shares = threads.into_iter().map(|thread| thread.join().unwrap());
+                shares.collect()
+            });
+            let Counted { shards, live, .. } = decoding.finish(shares);
+            assert_eq!(live, one.live);
+            assert_eq!(Snapshot { shards, ..sample() }.encode(), bytes);
+        }
+    }
+
+    fn many_words(count: u32) -> Shard {
+        let words = usize::try_from(count).unwrap();
+        let shard = Shard::default().grown(words, &mut Slabs::new(1));
+        for number in 0..count {
+            let word = Word::new(number % 5, u64::from(number + 8) * 8, 80).unwrap();
+            shard.insert(number.wrapping_mul(0x9e37_79b9), word);
+        }
+        shard
     }
 
     #[test]

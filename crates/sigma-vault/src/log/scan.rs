@@ -13,7 +13,7 @@ use super::key::ShortKey;
 use super::manifest::Mark;
 use super::record::{
     Header, HeaderFault, Place, RECORD_HEADER_BYTES, RECORD_MAGIC, UNIT_BYTES, key_hash,
-    value_hasher,
+    value_check, value_hasher,
 };
 use super::segment::SEGMENT_HEADER_BYTES;
 use crate::io::{StorageFile, read_exact_at};
@@ -179,8 +179,11 @@ impl<'a> Scanner<'a> {
     }
 
     fn value_holds(&mut self, mut offset: u64, header: &Header) -> Result<bool, ScanError> {
-        let mut hasher = value_hasher();
         let mut left = header.value_region_bytes();
+        if left <= WINDOW_BYTES {
+            return Ok(value_check(self.view(offset, left)?) == header.value_check);
+        }
+        let mut hasher = value_hasher();
         while left > 0 {
             let count = left.min(WINDOW_BYTES);
             hasher.update(self.view(offset, count)?);

@@ -47,6 +47,8 @@ pub(crate) struct Limits {
     pub(crate) segment_bytes: u64,
     /// Records that need not be in the file at once are gathered up to this size.
     pub(crate) buffer_bytes: usize,
+    /// The medium is told to begin writing what is in the file when it is this much.
+    pub(crate) begin_bytes: u64,
 }
 
 /// What compaction needs to know of a segment beyond its mark.
@@ -89,7 +91,7 @@ pub(crate) struct Log {
 const BUFFER_KEPT_BYTES: usize = 1 << 20;
 /// Writing begins when this much is waiting for a sync: sealing a segment then need not wait for
 /// all of it.
-const BEGIN_BYTES: u64 = 1 << 20;
+pub(crate) const BEGIN_BYTES: u64 = 1 << 20;
 /// How much space is reserved at once: a sync need not write the file's length in between.
 const RESERVE_BYTES: u64 = 4 << 20;
 
@@ -163,6 +165,9 @@ impl Log {
             self.end = end;
             return Err(error);
         }
+        if through {
+            self.begin(limits.begin_bytes);
+        }
         let removals = appended.iter().filter(|a| a.header.kind == Kind::Delete);
         let tombstone_bytes: u64 = removals.map(|a| a.bytes).sum();
         if tombstone_bytes > 0 {
@@ -227,12 +232,18 @@ impl Log {
         }
         let end = start + bytes;
         self.tail.emptied(end, BUFFER_KEPT_BYTES);
+        self.begin(BEGIN_BYTES);
+        Ok(())
+    }
+
+    /// Tells the medium to begin writing what is in the file and not durable, if it is this much.
+    fn begin(&mut self, bytes_min: u64) {
+        let end = self.tail.written();
         let from = self.begun.max(self.durable);
-        if end - from >= BEGIN_BYTES {
+        if end.saturating_sub(from) >= bytes_min {
             self.file.sync_soon(from, end - from);
             self.begun = end;
         }
-        Ok(())
     }
 
     /// Writes what is gathered and gives back the space that is reserved behind it.

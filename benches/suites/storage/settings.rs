@@ -1,0 +1,110 @@
+//! What the read cache gives and what encryption costs: ours with beside ours without.
+
+use neurectomy_bench::corpus::SplitMix64;
+use neurectomy_bench::{BenchError, Row, Suite};
+use sigma_vault::{Compression, EncryptionKey, Options, Vault};
+
+use crate::slices::{Outcome, Plan, run as run_slices};
+use crate::stores::{Ours, Promise, Store, entry, key};
+
+const VALUE_BYTES: usize = 16 << 10;
+
+/// Values of 16 KB by sigma-lang, read by Zipf's law through a cache for half of them.
+pub(crate) fn cache(suite: &mut Suite) -> Result<(), BenchError> {
+    let keys = suite.size(60, 4000);
+    let options = || Options::new().compression(Compression::Fast);
+    let with = options().read_cache_bytes(keys * VALUE_BYTES / 2);
+    let dir = tempfile::tempdir()?;
+    let stores = both(dir.path(), with, options(), keys)?;
+    let outcomes = reads(suite, &stores, keys)?;
+    rows(
+        suite,
+        "get 16 KB by Zipf, 2 threads, read cache",
+        "without",
+        &outcomes,
+    );
+    Ok(())
+}
+
+pub(crate) fn encryption(suite: &mut Suite) -> Result<(), BenchError> {
+    let keys = suite.size(60, 4000);
+    let options = || Options::new().compression(Compression::Lz4);
+    let with = options().encryption(EncryptionKey::raw([7; 32]));
+    let dir = tempfile::tempdir()?;
+    let stores = both(dir.path(), with, options(), keys)?;
+    let outcomes = reads(suite, &stores, keys)?;
+    rows(
+        suite,
+        "get 16 KB by Zipf, 2 threads, encrypted",
+        "plain",
+        &outcomes,
+    );
+    let plan = Plan {
+        threads: 2,
+        rounds: suite.size(1, 5),
+        calls: suite.size(5, 1000),
+        operations: 1,
+    };
+    let outcomes = run_slices(&stores, plan, &|store, thread, call| {
+        store.put(&[entry((thread * 1_000_000 + call) as u64, VALUE_BYTES)])
+    })?;
+    rows(
+        suite,
+        "put 16 KB written, 2 threads, encrypted",
+        "plain",
+        &outcomes,
+    );
+    Ok(())
+}
+
+/// Two vaults with the same values: the one that is measured, and the one beside it.
+fn both(
+    dir: &std::path::Path,
+    with: Options,
+    without: Options,
+    keys: usize,
+) -> Result<Vec<Box<dyn Store>>, BenchError> {
+    let mut stores: Vec<Box<dyn Store>> = Vec::new();
+    for (name, options) in [("with", with), ("without", without)] {
+        let vault = Vault::open(dir.join(name), options)?;
+        let ours = Ours::of(vault, Promise::Written);
+        for number in 0..keys as u64 {
+            ours.put(&[entry(number, VALUE_BYTES)])?;
+        }
+        stores.push(Box::new(ours));
+    }
+    Ok(stores)
+}
+
+fn reads(
+    suite: &Suite,
+    stores: &[Box<dyn Store>],
+    keys: usize,
+) -> Result<Vec<Outcome>, BenchError> {
+    let plan = Plan {
+        threads: 2,
+        rounds: suite.size(1, 5),
+        calls: suite.size(10, 5000),
+        operations: 1,
+    };
+    run_slices(stores, plan, &|store, thread, call| {
+        let mut seeded = SplitMix64::new((thread * 10_000_000 + call) as u64);
+        let chosen = key(seeded.zipf(keys) as u64);
+        let mut bytes = 0;
+        store.get(&[chosen], &mut |found| {
+            bytes = std::hint::black_box(found).map_or(0, <[u8]>::len);
+        })?;
+        if bytes == VALUE_BYTES {
+            Ok(())
+        } else {
+            Err(format!("a value of {bytes} bytes was found").into())
+        }
+    })
+}
+
+fn rows(suite: &mut Suite, measure: &str, beside: &str, outcomes: &[Outcome]) {
+    if let [with, without] = outcomes {
+        let row = Row::new(measure, "op/s", with.rate);
+        suite.record(row.against(beside, without.rate));
+    }
+}
