@@ -52,13 +52,6 @@ pub(super) fn numbers(column: &[Span], content: &[u8], values: &mut Vec<u64>) ->
     Some(layout(values, (!plain).then_some(digits)))
 }
 
-/// Whether the column may be one of numbers: its first value is.
-pub(super) fn is_numbers(column: &[Span], content: &[u8]) -> bool {
-    column
-        .first()
-        .is_some_and(|&span| parse(span, content).is_some())
-}
-
 /// The number that the digits of the span stand for.
 #[inline]
 fn parse(span: Span, content: &[u8]) -> Option<u64> {

@@ -1,7 +1,7 @@
 //! Content to templates and columns.
 
-use super::build::{Builder, Span};
-use super::column::{is_numbers, numbers};
+use super::build::Builder;
+use super::column::numbers;
 use super::{csv, json, log};
 use crate::error::SigmaError;
 use crate::frame::write_varint;
@@ -24,22 +24,9 @@ impl Cut {
         match self {
             Cut::Log => log::cut(builder),
             Cut::Table { separator } => csv::cut(builder, separator),
-            Cut::Json => json::cut(builder),
+            Cut::Json => json::cut(builder.content, builder),
         }
     }
-}
-
-/// Share of the sample's bytes that are values in text columns.
-#[expect(clippy::cast_precision_loss, reason = "lengths below 2^52")]
-pub(crate) fn value_share(cut: Cut, sample: &[u8]) -> f64 {
-    let mut builder = Builder::new(sample, 0);
-    if !cut.apply(&mut builder) {
-        return 1.0;
-    }
-    let is_text = |column: &&Vec<Span>| !is_numbers(column, sample);
-    let columns = builder.columns.iter().filter(is_text);
-    let bytes: usize = columns.flatten().map(|value| value.of(sample).len()).sum();
-    bytes as f64 / sample.len().max(1) as f64
 }
 
 /// Appends the payload. False, and nothing of use appended, if the content does not suit.
