@@ -8,14 +8,15 @@ mod twins;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use sigma_lang::{
-    Config, DictionaryRegistry, compress_with_base, decompress_with_base, reference,
-};
+use sigma_lang::{Config, DictionaryRegistry, compress_with_base, decompress_with_base, reference};
 
 const TAG_GROWN: u8 = 5;
 
-static BASE: LazyLock<Vec<u8>> =
-    LazyLock::new(|| (0..4096u32).flat_map(|n| (n * n / 5).to_le_bytes()).collect());
+static BASE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    (0..4096u32)
+        .flat_map(|n| (n * n / 5).to_le_bytes())
+        .collect()
+});
 
 /// The header of a container of one frame against the base, then the magic of a tagged frame.
 static HEAD: LazyLock<Vec<u8>> = LazyLock::new(|| {

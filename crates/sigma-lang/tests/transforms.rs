@@ -69,6 +69,23 @@ fn small_differences_take_less_than_a_bit_each() {
 }
 
 #[test]
+fn numbers_that_repeat_from_afar_are_matched() {
+    let once = data::steps(120_000, 4);
+    let content = once.repeat(6);
+    for level in [Level::Balanced, Level::High] {
+        let config = Config::new().level(level);
+        let packed = compress(&content, &config).unwrap();
+        let plain = compress(&content, &config.transforms(false)).unwrap();
+        assert!(
+            packed.len() < plain.len() + plain.len() / 100,
+            "{level:?}: {} {}",
+            packed.len(),
+            plain.len()
+        );
+    }
+}
+
+#[test]
 fn fast_levels_transform_what_gains_much() {
     let length = 200_000;
     let config = Config::new();

@@ -30,10 +30,7 @@ pub fn container(head: &[u8], tag: u8, more: u16, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Both make the same content, seen by its checksum where that is wrong, or both refuse.
-pub fn expect_agreement(
-    fast: &Result<Vec<u8>, SigmaError>,
-    twin: &Result<Vec<u8>, SigmaError>,
-) {
+pub fn expect_agreement(fast: &Result<Vec<u8>, SigmaError>, twin: &Result<Vec<u8>, SigmaError>) {
     match (fast, twin) {
         (
             Err(SigmaError::ChecksumMismatch { computed, .. }),

@@ -21,6 +21,8 @@ const RUN_BITS: f64 = 0.5;
 const HALVES_BITS: std::ops::Range<f64> = RUN_BITS..3.5;
 /// Share of the plane's bits below which halves are taken.
 const HALVES_SHARE: f64 = 0.95;
+/// Share of repetitions from afar at which they are not: few are chance, for the bytes are few.
+const FAR_SHARE_MAX: f64 = 0.25;
 /// Share of repeated places from which a search for repetitions pays.
 const REPEATS_MIN: f64 = 0.02;
 /// Bits of a repetition that is longer than its code.
@@ -223,11 +225,27 @@ pub(crate) fn coding(plane: &[u8], streams: &mut StreamEncoder) -> Result<Coding
     } else {
         counts.code_bits()
     };
-    Ok(if halves < HALVES_SHARE * whole {
-        Coding::Halves(efforts)
-    } else {
-        Coding::Whole(effort)
-    })
+    // No sample shows what repeats itself from afar, and in halves it is not looked for.
+    Ok(
+        if halves < HALVES_SHARE * whole && far_share(plane, &look) < FAR_SHARE_MAX {
+            Coding::Halves(efforts)
+        } else {
+            Coding::Whole(effort)
+        },
+    )
+}
+
+/// Share of the places looked at in a plane from which it repeats itself, by more than chance.
+fn far_share(plane: &[u8], look: &[u8]) -> f64 {
+    let Some(mut scan) = FarScan::new(plane, look, &Counts::of(look)) else {
+        return 0.0;
+    };
+    for block in plane.chunks(NOISE_BLOCK_BYTES) {
+        scan.look(block);
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+    let share = scan.found.again as f64 / scan.found.places.max(1) as f64;
+    share
 }
 
 /// How much to look for in half bytes, and the bits that this makes of them.

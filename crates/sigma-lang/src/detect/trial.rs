@@ -154,6 +154,7 @@ impl Trial {
         const REPEATS_MAX: f64 = 0.01;
         const NOISE_SHARE: f64 = 0.985;
         const CLEAR_SHARE: f64 = 0.95;
+        const HOPEFUL_SHARE: f64 = 0.8;
         /// Share above which plain zstd found little to repeat in the sample.
         const FEW_SHARE: f64 = 0.5;
         let whole = counts.bits();
@@ -187,9 +188,18 @@ impl Trial {
                 Plan::Plain
             });
         }
-        let mut candidates: Vec<Planes> =
-            shapes.iter().take(2).map(|&(_, planes)| planes).collect();
+        // Symbols hardly fewer in planes gain too little beside the repetitions to be worth a trial.
+        let bits_max = if self.fast {
+            HOPEFUL_SHARE * whole
+        } else {
+            f64::INFINITY
+        };
+        let hopeful = shapes.iter().take(2).filter(|(bits, _)| *bits < bits_max);
+        let mut candidates: Vec<Planes> = hopeful.map(|&(_, planes)| planes).collect();
         candidates.extend(self.pairs(look));
+        if candidates.is_empty() {
+            return Ok(Plan::Plain);
+        }
         let plan = self.choose_planes(content, &candidates)?;
         Ok(match plan {
             // The sample says nothing about repetition over a distance: compare the whole.

@@ -145,14 +145,7 @@ impl Compressor {
                 Some(&apart),
             )?);
         }
-        let result = compress_frames(
-            &self.config,
-            &mut encoders,
-            Some(&apart),
-            header,
-            data,
-            out,
-        );
+        let result = compress_frames(&self.config, &mut encoders, Some(&apart), header, data, out);
         if let Some(encoder) = encoders.pop() {
             self.spare = encoder.into_context().ok();
         }

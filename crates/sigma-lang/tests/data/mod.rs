@@ -218,8 +218,10 @@ pub(crate) fn steps(length: usize, width: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(length + 8);
     let mut value = 1_000_000_007u64;
     while out.len() < length {
-        if random.next().is_multiple_of(4) {
-            value = value.wrapping_add(random.next() % 7).wrapping_sub(3);
+        if random.next() >> 62 == 0 {
+            value = value
+                .wrapping_add((random.next() >> 40) % 7)
+                .wrapping_sub(3);
         }
         out.extend_from_slice(&value.to_le_bytes()[..width]);
     }

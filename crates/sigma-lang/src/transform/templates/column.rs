@@ -93,7 +93,7 @@ fn parse_eight(eight: u64, length: usize) -> Option<u64> {
 /// Chooses plain numbers or differences, by a part of them.
 fn layout(values: &mut [u64], padded: Option<usize>) -> Numbers {
     /// Numbers by which the choice is made.
-    const LOOK: usize = 2048;
+    const LOOK: usize = 1024;
     let min = values.iter().copied().min().unwrap_or(0);
     let max = values.iter().copied().max().unwrap_or(0);
     let first = values.first().copied().unwrap_or(0);
