@@ -16,6 +16,8 @@ const PLANE_BYTES: usize = 4 << 10;
 const PLANE_PLACES: usize = 4;
 /// Bits per byte below which a plane is mostly runs.
 const RUN_BITS: f64 = 0.5;
+/// Bits per byte below which there is hardly anything but one run.
+const FLAT_BITS: f64 = 0.02;
 /// Bits per byte between which a plane is tried in halves: below it is runs, above a byte of two halves
 /// is one of too many.
 const HALVES_BITS: std::ops::Range<f64> = RUN_BITS..3.5;
@@ -255,7 +257,7 @@ fn half_cost(half: &[u8]) -> (Effort, f64) {
     #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
     let runs = bits < RUN_BITS * half.len() as f64;
     if runs {
-        (Effort::Matches, bits)
+        (effort(half, &counts), bits)
     } else {
         (Effort::Symbols, counts.code_bits())
     }
@@ -265,7 +267,9 @@ fn half_cost(half: &[u8]) -> (Effort, f64) {
 fn effort(look: &[u8], counts: &Counts) -> Effort {
     #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
     let bits = counts.bits() / look.len().max(1) as f64;
-    if bits < RUN_BITS || repeats(look, bits) > REPEATS_MIN {
+    if bits < FLAT_BITS {
+        Effort::Quick
+    } else if bits < RUN_BITS || repeats(look, bits) > REPEATS_MIN {
         Effort::Matches
     } else if bits > NOISE_BITS {
         Effort::Store
@@ -402,7 +406,12 @@ impl Found {
 fn mark(look: &[u8], counts: &Counts) -> Option<[u8; 2]> {
     let wanted = look.len() / 256;
     let there = (0..=u8::MAX).filter(|&byte| counts.of_byte(byte) > 0);
-    let first = there.min_by_key(|&byte| counts.of_byte(byte).abs_diff(wanted))?;
+    let from_wanted = |byte| {
+        let count = counts.of_byte(byte);
+        // One that is too rare shows nothing, one that is too frequent takes time.
+        (2 * count < wanted, count.abs_diff(wanted))
+    };
+    let first = there.min_by_key(|&byte| from_wanted(byte))?;
     let pair = look.windows(2).find(|pair| pair.first() == Some(&first))?;
     pair.try_into().ok()
 }

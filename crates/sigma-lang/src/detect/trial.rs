@@ -273,11 +273,11 @@ impl Trial {
     }
 
     fn choose_log_fast(&mut self, content: &[u8]) -> Result<Plan, SigmaError> {
-        const SAMPLE_BYTES: usize = 8 << 10;
+        const SAMPLE_BYTES: usize = 16 << 10;
         /// Share of the sample beside plain zstd's at which nothing more is looked at, and from which
-        /// three times the sample would not show a gain either.
+        /// twice the sample would not show a gain either.
         const SHARE: f64 = 0.9;
-        const SHARE_MAX: f64 = 1.5;
+        const SHARE_MAX: f64 = 1.25;
         /// Growth up to which structure is worth its time.
         const GROWTH_MAX: f64 = 0.85;
         let transform = Transform::Templates(Cut::Log);
@@ -290,7 +290,7 @@ impl Trial {
         if tried.share() > SHARE_MAX || content.len() < 4 * SAMPLE_BYTES {
             return Ok(Plan::Plain);
         }
-        Ok(match self.try_cut(transform, content, 3 * SAMPLE_BYTES)? {
+        Ok(match self.try_cut(transform, content, 2 * SAMPLE_BYTES)? {
             Some(more) if more.growth(tried) < GROWTH_MAX => more.plan(transform, true),
             _ => Plan::Plain,
         })
@@ -298,7 +298,7 @@ impl Trial {
 
     #[expect(clippy::cast_precision_loss, reason = "lengths below 2^52")]
     fn choose_json_fast(&mut self, content: &[u8]) -> Result<Plan, SigmaError> {
-        const SAMPLE_BYTES: usize = 12 << 10;
+        const SAMPLE_BYTES: usize = 16 << 10;
         /// Growth up to which structure is worth its time.
         const GROWTH_MAX: f64 = 0.85;
         /// Bytes that plain zstd makes of each more byte of JSON, below which it is so fast that structure

@@ -316,16 +316,19 @@ fn split_with<E: Element<N>, const N: usize>(
     /// Elements at a time: they stay in the first cache.
     const BLOCK: usize = 256;
     let mut before = E::default();
+    let mut codes = [E::default(); BLOCK];
+    let mut bytes = [0u8; BLOCK];
     let (arrays, _) = content.as_chunks::<N>();
     for block in arrays.chunks(BLOCK) {
-        let mut codes = [E::default(); BLOCK];
         for (code, &array) in codes.iter_mut().zip(block) {
             let value = E::from_le(array);
             *code = step(value, before);
             before = value;
         }
         for (index, plane) in planes.iter_mut().enumerate() {
-            let bytes = codes.map(|code| code.byte(index));
+            for (byte, code) in bytes.iter_mut().zip(&codes) {
+                *byte = code.byte(index);
+            }
             plane.extend_from_slice(&bytes[..block.len()]);
         }
     }
