@@ -238,7 +238,8 @@ impl Contexts {
     }
 
     fn pack(&mut self, id: u64, context: &[u8]) -> Result<(Option<u64>, Vec<u8>), BenchError> {
-        let base = self.finder.find(context)?.map(|found| found.id());
+        let (found, _) = self.finder.find_and_insert(id, context)?;
+        let base = found.map(|found| found.id());
         let mut packed = Vec::new();
         match base.and_then(|base| self.known.get(&base)) {
             Some(base) => self
@@ -246,7 +247,6 @@ impl Contexts {
                 .compress_with_base_into(base, context, &mut packed)?,
             None => self.compressor.compress_into(context, &mut packed)?,
         }
-        self.finder.insert(id, context)?;
         self.known.insert(id, context.to_vec());
         Ok((base, packed))
     }

@@ -34,7 +34,7 @@ fn registry() -> DictionaryRegistry {
 }
 
 /// Name of the container (or record) file, of the content file, and of the base file if any.
-const CONTAINERS: [(&str, &str, Option<&str>); 15] = [
+const CONTAINERS: [(&str, &str, Option<&str>); 16] = [
     ("empty.sigma", "empty.content", None),
     ("plain.sigma", "text.content", None),
     ("stored.sigma", "noise.content", None),
@@ -44,6 +44,7 @@ const CONTAINERS: [(&str, &str, Option<&str>); 15] = [
     ("planes_rotate.sigma", "bf16.content", None),
     ("planes_delta.sigma", "walk.content", None),
     ("planes_pairs.sigma", "tokens.content", None),
+    ("planes_halves.sigma", "steps.content", None),
     ("templates_log.sigma", "log.content", None),
     ("templates_table.sigma", "table.content", None),
     ("base.sigma", "mixed.content", Some("text.content")),
@@ -254,6 +255,7 @@ fn make_missing_golden_files() -> Result<(), SigmaError> {
         ("planes_rotate", "bf16", data::floats(6_001, 2)),
         ("planes_delta", "walk", data::walk(6_003, 4)),
         ("planes_pairs", "tokens", data::tokens(20_001)),
+        ("planes_halves", "steps", data::steps(12_002, 4)),
         ("templates_log", "log", data::log(12_000)),
         ("templates_table", "table", data::table(12_000)),
     ] {

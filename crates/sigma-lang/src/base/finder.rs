@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use sketches::Signature;
+
 use super::prefix::PrefixIndex;
 use super::similar::SimilarIndex;
 use crate::error::SigmaError;
@@ -199,11 +201,60 @@ impl BaseFinder {
     pub fn insert(&mut self, id: u64, base: &[u8]) -> Result<Option<u64>, SigmaError> {
         self.remove(id);
         let hashes = self.prefixes.hashes(base);
+        self.insert_hashed(id, base, hashes, None)
+    }
+
+    /// The best base for `data`, as [`find`](BaseFinder::find) gives it, and then `data` made known under
+    /// `id`, as [`insert`](BaseFinder::insert) does, in one pass over the data where two calls make two: for
+    /// contexts that come one after the other. What `id` stood for before is forgotten first. Gives the base, and
+    /// the id of the base that had to go to make room.
+    ///
+    /// ```
+    /// use sigma_lang::{BaseFinder, BaseFinderConfig};
+    /// let mut finder = BaseFinder::new(BaseFinderConfig::new())?;
+    /// let turn = "a line of the conversation\n".repeat(100);
+    /// let (found, _) = finder.find_and_insert(1, turn.as_bytes())?;
+    /// assert!(found.is_none());
+    /// let grown = turn + "one more turn";
+    /// let (found, _) = finder.find_and_insert(2, grown.as_bytes())?;
+    /// assert_eq!(found.map(|found| found.id()), Some(1));
+    /// # Ok::<(), sigma_lang::SigmaError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`SigmaError::SimilarityFailed`] should the index refuse; then the data is not known.
+    pub fn find_and_insert(
+        &mut self,
+        id: u64,
+        data: &[u8],
+    ) -> Result<(Option<BaseMatch>, Option<u64>), SigmaError> {
+        self.remove(id);
+        let hashes = self.prefixes.hashes(data);
+        let (found, signature) = self.find_hashed(data, &hashes)?;
+        let gone = self.insert_hashed(id, data, hashes, signature)?;
+        Ok((found, gone))
+    }
+
+    /// Makes a base known, whose id is not, with the hashes of its prefixes and, if it was made, its
+    /// signature.
+    fn insert_hashed(
+        &mut self,
+        id: u64,
+        base: &[u8],
+        hashes: Vec<u64>,
+        signature: Option<Signature>,
+    ) -> Result<Option<u64>, SigmaError> {
         let number = self.inserted + 1;
         let lineage = match self.lineage_of(base.len(), &hashes) {
             Some(lineage) => lineage,
             None => {
-                self.similar.insert(number, base)?;
+                let signature = match signature {
+                    Some(signature) => Some(signature),
+                    None => self.similar.signature(base)?,
+                };
+                if let Some(signature) = signature {
+                    self.similar.insert(number, signature)?;
+                }
                 let sketched_bytes = base.len();
                 let members = Vec::new();
                 self.lineages.insert(
@@ -265,19 +316,34 @@ impl BaseFinder {
     /// # Errors
     /// [`SigmaError::SimilarityFailed`] should the index refuse.
     pub fn find(&self, data: &[u8]) -> Result<Option<BaseMatch>, SigmaError> {
-        let prefix = self.prefixes.find(&self.prefixes.hashes(data));
+        let hashes = self.prefixes.hashes(data);
+        self.find_hashed(data, &hashes).map(|(found, _)| found)
+    }
+
+    /// The best base, and the signature of the data if it had to be made.
+    fn find_hashed(
+        &self,
+        data: &[u8],
+        hashes: &[u64],
+    ) -> Result<(Option<BaseMatch>, Option<Signature>), SigmaError> {
+        let prefix = self.prefixes.find(hashes);
         let as_prefix = |(id, bytes)| BaseMatch::Prefix { id, bytes };
         if let Some((_, bytes)) = prefix
             && bytes >= data.len() as u64 / 2
         {
-            return Ok(prefix.map(as_prefix));
+            return Ok((prefix.map(as_prefix), None));
         }
-        let similar = self.similar.find(data)?;
+        let signature = self.similar.signature(data)?;
+        let similar = match &signature {
+            Some(signature) => self.similar.find(signature)?,
+            None => None,
+        };
         let as_similar = |(lineage, similarity)| {
             let id = *self.lineages.get(&lineage)?.members.last()?;
             Some(BaseMatch::Similar { id, similarity })
         };
-        Ok(similar.and_then(as_similar).or(prefix.map(as_prefix)))
+        let found = similar.and_then(as_similar).or(prefix.map(as_prefix));
+        Ok((found, signature))
     }
 
     /// Number of bases known.

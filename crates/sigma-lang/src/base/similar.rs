@@ -28,13 +28,11 @@ impl SimilarIndex {
         Ok(SimilarIndex { index, seed })
     }
 
-    pub(super) fn insert(&mut self, id: u64, base: &[u8]) -> Result<(), SigmaError> {
-        if let Some(signature) = self.signature(base)? {
-            self.index
-                .insert(id, signature)
-                .map_err(failed("insert a base"))?;
-        }
-        Ok(())
+    pub(super) fn insert(&mut self, id: u64, signature: Signature) -> Result<(), SigmaError> {
+        self.index
+            .insert(id, signature)
+            .map(|_| ())
+            .map_err(failed("insert a base"))
     }
 
     pub(super) fn remove(&mut self, id: u64) {
@@ -42,19 +40,13 @@ impl SimilarIndex {
     }
 
     /// The most similar base: id and estimated similarity.
-    pub(super) fn find(&self, data: &[u8]) -> Result<Option<(u64, f64)>, SigmaError> {
-        let Some(signature) = self.signature(data)? else {
-            return Ok(None);
-        };
-        let found = self
-            .index
-            .query(&signature)
-            .map_err(failed("find a base"))?;
+    pub(super) fn find(&self, signature: &Signature) -> Result<Option<(u64, f64)>, SigmaError> {
+        let found = self.index.query(signature).map_err(failed("find a base"))?;
         Ok(found.first().copied())
     }
 
     /// Signature of the set of sampled shingles; `None` for data without any.
-    fn signature(&self, data: &[u8]) -> Result<Option<Signature>, SigmaError> {
+    pub(super) fn signature(&self, data: &[u8]) -> Result<Option<Signature>, SigmaError> {
         let mut sketch =
             OnePermutation::new(BINS, self.seed).map_err(failed("make a signature"))?;
         for_each_shingle(data, |hash| sketch.insert_hash(hash));

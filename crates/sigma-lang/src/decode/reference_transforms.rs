@@ -132,15 +132,22 @@ impl Payload<'_> {
 
 fn planes(payload: &mut Payload<'_>, content_bytes: usize) -> Result<Vec<u8>, SigmaError> {
     let width = payload.input.number(1)? as usize;
-    let step = payload.input.number(1)?;
+    let step_and_flag = payload.input.number(1)?;
+    let (step, halved) = (step_and_flag & 7, step_and_flag & 8 != 0);
     let unit = if step == 3 { 2 } else { 1 };
-    if ![2, 4, 8].contains(&width) || step > 3 || width == unit {
+    let step_legal = step_and_flag <= 10 && step <= 3 && !(step == 3 && halved);
+    if ![2, 4, 8].contains(&width) || !step_legal || width == unit {
         return Err(payload.input.corrupt("width or step"));
     }
     let elements = content_bytes / width;
     let mut planes = Vec::new();
     for _ in 0..width / unit {
-        let plane = payload.stream()?;
+        let in_halves = if halved { payload.input.number(1)? } else { 0 };
+        let plane = match in_halves {
+            0 => payload.stream()?,
+            1 => halves(payload, elements)?,
+            _ => return Err(payload.input.corrupt("form of a plane")),
+        };
         if plane.len() != elements * unit {
             return Err(payload.input.corrupt("length of a plane"));
         }
@@ -167,6 +174,23 @@ fn planes(payload: &mut Payload<'_>, content_bytes: usize) -> Result<Vec<u8>, Si
     let tail = payload.input.take(content_bytes % width)?;
     content.extend_from_slice(tail);
     Ok(content)
+}
+
+/// A plane of `elements` bytes from the streams of its low and its high halves.
+fn halves(payload: &mut Payload<'_>, elements: usize) -> Result<Vec<u8>, SigmaError> {
+    let (low, high) = (payload.stream()?, payload.stream()?);
+    if low.len() != elements.div_ceil(2) || high.len() != low.len() {
+        return Err(payload.input.corrupt("length of a half plane"));
+    }
+    let mut plane = Vec::new();
+    for (low, high) in low.iter().zip(high) {
+        plane.push(high % 16 * 16 + low % 16);
+        plane.push(high / 16 * 16 + low / 16);
+    }
+    if elements % 2 == 1 && plane.pop() != Some(0) {
+        return Err(payload.input.corrupt("half byte behind a plane"));
+    }
+    Ok(plane)
 }
 
 /// The values of one column, last first.

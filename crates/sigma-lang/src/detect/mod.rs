@@ -7,5 +7,5 @@
 mod sample;
 mod trial;
 
-pub(crate) use sample::{effort, table_bits};
-pub(crate) use trial::{Plan, Trial};
+pub(crate) use sample::{coding, table_bits};
+pub(crate) use trial::{DIGITS_LEVEL, Plan, Trial};

@@ -4,16 +4,27 @@ use std::sync::LazyLock;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::error::SigmaError;
+use crate::frame::NOISE_BLOCK_BYTES;
 use crate::simd::{self, Pair};
-use crate::transform::Effort;
+use crate::transform::{Coding, Effort, StreamEncoder, halves};
 
 /// Bits per byte above which symbols alone are not worth coding: the gain would be under 1.5 %.
 const NOISE_BITS: f64 = 7.88;
 /// Bytes of the look at a plane, from several places.
 const PLANE_BYTES: usize = 4 << 10;
-const PLANE_PLACES: usize = 2;
+const PLANE_PLACES: usize = 4;
 /// Bits per byte below which a plane is mostly runs.
 const RUN_BITS: f64 = 0.5;
+/// Bits per byte below which there is hardly anything but one run.
+const FLAT_BITS: f64 = 0.02;
+/// Bits per byte between which a plane is tried in halves: below it is runs, above a byte of two halves
+/// is one of too many.
+const HALVES_BITS: std::ops::Range<f64> = RUN_BITS..3.5;
+/// Share of the plane's bits below which halves are taken.
+const HALVES_SHARE: f64 = 0.95;
+/// Share of repetitions from afar at which they are not: few are chance, for the bytes are few.
+const FAR_SHARE_MAX: f64 = 0.25;
 /// Share of repeated places from which a search for repetitions pays.
 const REPEATS_MIN: f64 = 0.02;
 /// Bits of a repetition that is longer than its code.
@@ -123,6 +134,19 @@ impl Counts {
         (bits + bias.min(bits)).min(8.0 * f64::from(total))
     }
 
+    /// Bits of a code of whole bits for each byte, for exactly what was counted; none if all are equal.
+    fn code_bits(&self) -> f64 {
+        let total: u32 = self.0.iter().sum();
+        let bits = |&count: &u32| {
+            let ideal = (f64::from(total) / f64::from(count.max(1))).log2();
+            f64::from(count) * ideal.max(1.0)
+        };
+        if self.0.contains(&total) {
+            return 0.0;
+        }
+        self.0.iter().map(bits).sum()
+    }
+
     /// Different bytes, and the bits of an ideal coder for exactly what was counted.
     fn symbols_and_bits(&self) -> (u32, f64) {
         let (mut total, mut symbols, mut sum) = (0, 0u32, 0.0);
@@ -175,12 +199,77 @@ pub(super) fn repeats(look: &[u8], bits: f64) -> f64 {
     found as f64 / look.len().max(1) as f64
 }
 
-/// How much to look for in a plane, judged by a sample of it.
-pub(crate) fn effort(plane: &[u8]) -> Effort {
+/// How to code a plane, judged by a sample of it.
+pub(crate) fn coding(plane: &[u8], streams: &mut StreamEncoder) -> Result<Coding, SigmaError> {
     let look = spread(plane, PLANE_BYTES, PLANE_PLACES);
+    let counts = Counts::of(&look);
+    let effort = effort(&look, &counts);
     #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
-    let bits = Counts::of(&look).bits() / look.len().max(1) as f64;
-    if bits < RUN_BITS || repeats(&look, bits) > REPEATS_MIN {
+    let bits = counts.bits() / look.len().max(1) as f64;
+    if !HALVES_BITS.contains(&bits) {
+        return Ok(Coding::Whole(effort));
+    }
+    // What repeats does so over a distance, so the sample is longer where it is compared.
+    let long = effort == Effort::Matches;
+    let look = if long {
+        spread(plane, 4 * PLANE_BYTES, 2 * PLANE_PLACES)
+    } else {
+        look
+    };
+    let mut split = [Vec::new(), Vec::new()];
+    halves::split(&look, &mut split);
+    let [low, high] = split.each_ref().map(|half| half_cost(half));
+    let halves = low.1 + high.1;
+    let efforts = [low.0, high.0];
+    #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+    let whole = if long {
+        8.0 * streams.measure(&look, effort)? as f64
+    } else {
+        counts.code_bits()
+    };
+    // No sample shows what repeats itself from afar, and in halves it is not looked for.
+    Ok(
+        if halves < HALVES_SHARE * whole && far_share(plane, &look) < FAR_SHARE_MAX {
+            Coding::Halves(efforts)
+        } else {
+            Coding::Whole(effort)
+        },
+    )
+}
+
+/// Share of the places looked at in a plane from which it repeats itself, by more than chance.
+fn far_share(plane: &[u8], look: &[u8]) -> f64 {
+    let Some(mut scan) = FarScan::new(plane, look, &Counts::of(look)) else {
+        return 0.0;
+    };
+    for block in plane.chunks(NOISE_BLOCK_BYTES) {
+        scan.look(block);
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+    let share = scan.found.again as f64 / scan.found.places.max(1) as f64;
+    share
+}
+
+/// How much to look for in half bytes, and the bits that this makes of them.
+fn half_cost(half: &[u8]) -> (Effort, f64) {
+    let counts = Counts::of(half);
+    let bits = counts.bits();
+    #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+    let runs = bits < RUN_BITS * half.len() as f64;
+    if runs {
+        (effort(half, &counts), bits)
+    } else {
+        (Effort::Symbols, counts.code_bits())
+    }
+}
+
+/// How much to look for in a plane.
+fn effort(look: &[u8], counts: &Counts) -> Effort {
+    #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+    let bits = counts.bits() / look.len().max(1) as f64;
+    if bits < FLAT_BITS {
+        Effort::Quick
+    } else if bits < RUN_BITS || repeats(look, bits) > REPEATS_MIN {
         Effort::Matches
     } else if bits > NOISE_BITS {
         Effort::Store
@@ -189,69 +278,101 @@ pub(crate) fn effort(plane: &[u8]) -> Effort {
     }
 }
 
-/// Whether content that looks random repeats itself over a distance that no sample shows: what
+/// Finds whether content that looks random repeats itself over a distance that no sample shows: what
 /// follows a mark, which is neither rare nor frequent, is compared all over it.
-pub(super) fn repeats_far(content: &[u8], look: &[u8], counts: &Counts) -> bool {
-    if content.len() <= look.len() {
-        return false;
-    }
-    match mark(look, counts) {
-        Some(mark) => marks_repeat(content, mark),
-        None => false,
-    }
+#[derive(Debug)]
+pub(super) struct FarScan {
+    pair: Pair,
+    /// One block in this many is looked at.
+    every: usize,
+    index: u64,
+    words: Vec<u64>,
+    found: Found,
 }
 
-/// Whether what follows the marks repeats itself.
-fn marks_repeat(content: &[u8], [first, second]: [u8; 2]) -> bool {
-    const BLOCK: usize = 4 << 10;
-    const GROUP: usize = 64;
-    const KEY: usize = 16;
-    /// Up to this length every mark counts, and up to the other every block: what repeats may be
-    /// a small part. Beyond, what repeats is found in a part of the marks and blocks as well.
-    const DENSE_BYTES: usize = 512 << 10;
-    const WHOLE_BYTES: usize = 1 << 20;
-    /// This many and one in this many of the places found must be repetitions.
-    const FOUND_MIN: usize = 2;
-    const FOUND_SHARE: usize = 256;
-    // Bits of the second byte that do not count.
-    let mask = if content.len() <= DENSE_BYTES { 0 } else { 3 };
-    let pair = Pair {
-        first,
-        second,
-        mask,
-    };
-    let mut words = Vec::with_capacity(BLOCK / GROUP);
-    let every = content
-        .len()
-        .div_ceil(WHOLE_BYTES)
-        .min(4)
-        .next_power_of_two();
-    let mut found = Found::new(content.len() / every / if mask == 0 { 256 } else { 1024 });
-    for (index, block) in (0u64..).zip(content.chunks(BLOCK)) {
-        // Not at equal distances: those might never meet what repeats.
-        let mixed = index.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        if (mixed >> 60) % every as u64 != 0 {
-            continue;
+impl FarScan {
+    /// For `content`, of which `look` is a sample; nothing if that has no mark or is the whole.
+    pub(super) fn new(content: &[u8], look: &[u8], counts: &Counts) -> Option<FarScan> {
+        /// Up to this length every mark counts, and up to the other every block: what repeats may be
+        /// a small part. Beyond, what repeats is found in a part of the marks and blocks as well.
+        const DENSE_BYTES: usize = 512 << 10;
+        const WHOLE_BYTES: usize = 1 << 20;
+        if content.len() <= look.len() {
+            return None;
         }
-        words.clear();
-        simd::push_pairs(block, pair, &mut words);
-        for (group, &word) in words.iter().enumerate() {
+        let [first, second] = mark(look, counts)?;
+        // Bits of the second byte that do not count.
+        let mask = if content.len() <= DENSE_BYTES { 0 } else { 3 };
+        let every = content
+            .len()
+            .div_ceil(WHOLE_BYTES)
+            .min(4)
+            .next_power_of_two();
+        let expected = content.len() / every / if mask == 0 { 256 } else { 1024 };
+        Some(FarScan {
+            pair: Pair {
+                first,
+                second,
+                mask,
+            },
+            every,
+            index: 0,
+            words: Vec::with_capacity(NOISE_BLOCK_BYTES / GROUP),
+            found: Found::new(expected),
+        })
+    }
+
+    /// Looks at the next block of [`NOISE_BLOCK_BYTES`].
+    pub(super) fn look(&mut self, block: &[u8]) {
+        const KEY: usize = 16;
+        // Not at equal distances: those might never meet what repeats.
+        let mixed = self.index.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        self.index += 1;
+        if !(mixed >> 60).is_multiple_of(self.every as u64) {
+            return;
+        }
+        self.words.clear();
+        simd::push_pairs(block, self.pair, &mut self.words);
+        for (group, &word) in self.words.iter().enumerate() {
             let mut left = word;
             while left != 0 {
                 let start = group * GROUP + left.trailing_zeros() as usize + 1;
                 if let Some(key) = block.get(start..start + KEY) {
-                    found.add(xxh3_64(key));
+                    self.found.add(xxh3_64(key));
                 }
                 left &= left - 1;
             }
         }
     }
-    // Both copies must lie in blocks that were looked at.
-    found.again >= FOUND_MIN && found.again * FOUND_SHARE * every >= found.places
+
+    /// Whether what follows the marks repeated itself.
+    pub(super) fn repeats(&self) -> bool {
+        /// This many and one in this many of the places found must be repetitions.
+        const FOUND_MIN: usize = 2;
+        const FOUND_SHARE: usize = 256;
+        let Found { places, again, .. } = self.found;
+        // Both copies must lie in blocks that were looked at.
+        again >= FOUND_MIN && again * FOUND_SHARE * self.every >= places
+    }
+}
+
+/// Bytes whose marks are one word of bits.
+const GROUP: usize = 64;
+
+/// Whether content that looks random repeats itself, see [`FarScan`].
+pub(super) fn repeats_far(content: &[u8], look: &[u8], counts: &Counts) -> bool {
+    let Some(mut scan) = FarScan::new(content, look, counts) else {
+        return false;
+    };
+    for block in content.chunks(NOISE_BLOCK_BYTES) {
+        scan.look(block);
+    }
+    scan.repeats()
 }
 
 /// Counts keys that come again, nearly all: a key takes the slot of another.
+#[derive(Debug)]
 struct Found {
     slots: Vec<u64>,
     places: usize,
@@ -285,7 +406,12 @@ impl Found {
 fn mark(look: &[u8], counts: &Counts) -> Option<[u8; 2]> {
     let wanted = look.len() / 256;
     let there = (0..=u8::MAX).filter(|&byte| counts.of_byte(byte) > 0);
-    let first = there.min_by_key(|&byte| counts.of_byte(byte).abs_diff(wanted))?;
+    let from_wanted = |byte| {
+        let count = counts.of_byte(byte);
+        // One that is too rare shows nothing, one that is too frequent takes time.
+        (2 * count < wanted, count.abs_diff(wanted))
+    };
+    let first = there.min_by_key(|&byte| from_wanted(byte))?;
     let pair = look.windows(2).find(|pair| pair.first() == Some(&first))?;
     pair.try_into().ok()
 }

@@ -1,8 +1,11 @@
 //! The choice: candidates by the look of a sample, then a trial where the look leaves it open.
 
-use super::sample::{Counts, repeats, repeats_far, spread, spread_lines};
+use super::sample::{Counts, FarScan, repeats, repeats_far, spread, spread_lines};
 use crate::error::SigmaError;
-use crate::transform::{Cut, Effort, FAST_LEVEL_MAX, Planes, Step, StreamEncoder, Transform};
+use crate::frame::{NOISE_BLOCK_BYTES, write_stored_frame_with};
+use crate::transform::{
+    Cut, Effort, FAST_LEVEL_MAX, Planes, Step, StreamEncoder, Transform, json_text_share,
+};
 
 /// Shorter content is never transformed: the streams' own cost is too much of it.
 const CONTENT_BYTES_MIN: usize = 2 << 10;
@@ -21,12 +24,27 @@ const CUT_BYTES_MAX: usize = 64 << 10;
 /// Share of a sample beside plain zstd's at which a cut is taken at once.
 const CLEAR_CUT_SHARE: f64 = 0.75;
 
+/// Elements so wide that nothing of numbers is left in their planes.
+const WIDEST: Planes = Planes {
+    width: 8,
+    step: Step::Nothing,
+};
+
+/// zstd level for tables of numbers, whose repetitions are 6 or 7 bytes or more.
+pub(crate) const DIGITS_LEVEL: i32 = 1;
+
 /// What to do with a piece of content.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Plan {
     Plain,
+    /// Digits mostly: zstd at [`DIGITS_LEVEL`](crate::detect::DIGITS_LEVEL).
+    PlainDigits,
     /// Noise.
     Store,
+    /// Noise, and its stored frame, with this check, is appended.
+    Stored {
+        check: u32,
+    },
     /// With the bytes that plain zstd and the transform made of each byte of the sample; 0 if that
     /// says nothing about the whole.
     Transform {
@@ -44,6 +62,7 @@ pub(crate) struct Trial {
     pub(crate) streams: StreamEncoder,
     /// At the level of plain frames, to compare with.
     plain: StreamEncoder,
+    zstd_level: i32,
     fast: bool,
     buffers: Vec<Vec<u8>>,
     payload: Vec<u8>,
@@ -62,14 +81,20 @@ impl Trial {
         Ok(Trial {
             streams: StreamEncoder::new(stream_level(zstd_level))?,
             plain: StreamEncoder::new(zstd_level)?,
+            zstd_level,
             fast: zstd_level <= FAST_LEVEL_MAX,
             buffers: Vec::new(),
             payload: Vec::new(),
         })
     }
 
-    /// Chooses for `content`.
-    pub(crate) fn plan(&mut self, content: &[u8]) -> Result<Plan, SigmaError> {
+    /// Chooses for `content`. What looks like noise is copied to `room`, if that is given, while it is
+    /// looked at as a whole; `room` is as before unless that makes its frame, for which it has the room.
+    pub(crate) fn plan(
+        &mut self,
+        content: &[u8],
+        room: Option<&mut Vec<u8>>,
+    ) -> Result<Plan, SigmaError> {
         if content.len()
             < if self.fast {
                 FAST_CONTENT_BYTES_MIN
@@ -84,12 +109,35 @@ impl Trial {
         if is_text(&counts, look.len()) {
             let candidates = text_candidates(&counts, look.len());
             return if self.fast {
-                self.choose_cut_fast(content, &candidates)
+                let plan = self.choose_cut_fast(content, &candidates)?;
+                let less = plan == Plan::Plain
+                    && self.searches_less(content, &candidates, &counts, look.len())?;
+                Ok(if less { Plan::PlainDigits } else { plan })
             } else {
                 self.choose_cut(content, &candidates)
             };
         }
-        self.plan_binary(content, &look, &counts)
+        self.plan_binary(content, &look, &counts, room)
+    }
+
+    /// Whether zstd makes less of this with less search: tables of numbers, in which a short repetition
+    /// takes more bits than its digits do.
+    fn searches_less(
+        &mut self,
+        content: &[u8],
+        candidates: &[Cut],
+        counts: &Counts,
+        total: usize,
+    ) -> Result<bool, SigmaError> {
+        const SAMPLE_BYTES: usize = 32 << 10;
+        let digits = counts.of_all(|byte| byte.is_ascii_digit());
+        let is_table = matches!(candidates, [Cut::Table { .. }, ..]);
+        if !is_table || 5 * digits < 2 * total || self.zstd_level <= DIGITS_LEVEL {
+            return Ok(false);
+        }
+        let sample = spread_lines(content, SAMPLE_BYTES);
+        let less = self.streams.measure(&sample, Effort::Quick)?;
+        Ok(less <= self.plain.measure(&sample, Effort::Matches)?)
     }
 
     /// Chooses for what is not text: by the bits of its byte planes, and by a trial if it repeats
@@ -100,11 +148,13 @@ impl Trial {
         content: &[u8],
         look: &[u8],
         counts: &Counts,
+        room: Option<&mut Vec<u8>>,
     ) -> Result<Plan, SigmaError> {
         /// Share of repeated places below which plain zstd finds nothing but symbols.
         const REPEATS_MAX: f64 = 0.01;
         const NOISE_SHARE: f64 = 0.985;
         const CLEAR_SHARE: f64 = 0.95;
+        const HOPEFUL_SHARE: f64 = 0.8;
         /// Share above which plain zstd found little to repeat in the sample.
         const FEW_SHARE: f64 = 0.5;
         let whole = counts.bits();
@@ -112,20 +162,18 @@ impl Trial {
         // What looks like noise all over is looked at as a whole in one pass.
         let noisy = whole > NOISE_SHARE * total && content.len() > look.len();
         let near = !noisy && repeats(look, whole / look.len() as f64) >= REPEATS_MAX;
-        let far = !near && repeats_far(content, look, counts);
-        let lone = !near && !far;
-        if lone && whole > NOISE_SHARE * total {
-            let widest = self.plane_counts(
-                look,
-                Planes {
-                    width: 8,
-                    step: Step::Nothing,
-                },
-            );
-            if widest.iter().map(Counts::bits).sum::<f64>() > NOISE_SHARE * total {
-                return Ok(Plan::Store);
+        let spread_bits = |trial: &mut Trial| {
+            let widest = trial.plane_counts(look, WIDEST);
+            widest.iter().map(Counts::bits).sum::<f64>()
+        };
+        if whole > NOISE_SHARE * total && !near && spread_bits(self) > NOISE_SHARE * total {
+            let scan = FarScan::new(content, look, counts);
+            if let Some(plan) = plan_noise(content, scan, room) {
+                return Ok(plan);
             }
         }
+        let far = !near && repeats_far(content, look, counts);
+        let lone = !near && !far;
         let shapes = self.shapes(look);
         let best = shapes.first().copied();
         if lone && let Some((bits, planes)) = best {
@@ -140,9 +188,18 @@ impl Trial {
                 Plan::Plain
             });
         }
-        let mut candidates: Vec<Planes> =
-            shapes.iter().take(2).map(|&(_, planes)| planes).collect();
+        // Symbols hardly fewer in planes gain too little beside the repetitions to be worth a trial.
+        let bits_max = if self.fast {
+            HOPEFUL_SHARE * whole
+        } else {
+            f64::INFINITY
+        };
+        let hopeful = shapes.iter().take(2).filter(|(bits, _)| *bits < bits_max);
+        let mut candidates: Vec<Planes> = hopeful.map(|&(_, planes)| planes).collect();
         candidates.extend(self.pairs(look));
+        if candidates.is_empty() {
+            return Ok(Plan::Plain);
+        }
         let plan = self.choose_planes(content, &candidates)?;
         Ok(match plan {
             // The sample says nothing about repetition over a distance: compare the whole.
@@ -200,49 +257,78 @@ impl Trial {
     }
 
     /// The same where speed comes first: fewer and shorter samples, and only what gains much.
-    #[expect(clippy::cast_precision_loss, reason = "lengths below 2^52")]
     fn choose_cut_fast(&mut self, content: &[u8], candidates: &[Cut]) -> Result<Plan, SigmaError> {
+        for &cut in candidates {
+            let plan = match cut {
+                // A table gains little beside what a search at this speed finds in it.
+                Cut::Table { .. } => Plan::Plain,
+                Cut::Log => self.choose_log_fast(content)?,
+                Cut::Json => self.choose_json_fast(content)?,
+            };
+            if plan != Plan::Plain {
+                return Ok(plan);
+            }
+        }
+        Ok(Plan::Plain)
+    }
+
+    fn choose_log_fast(&mut self, content: &[u8]) -> Result<Plan, SigmaError> {
         const SAMPLE_BYTES: usize = 16 << 10;
-        /// Share of a log's sample beside plain zstd's at which nothing more is looked at, and from which
+        /// Share of the sample beside plain zstd's at which nothing more is looked at, and from which
         /// twice the sample would not show a gain either.
-        const LOG_SHARE: f64 = 0.9;
-        const LOG_SHARE_MAX: f64 = 1.25;
+        const SHARE: f64 = 0.9;
+        const SHARE_MAX: f64 = 1.25;
+        /// Growth up to which structure is worth its time.
+        const GROWTH_MAX: f64 = 0.85;
+        let transform = Transform::Templates(Cut::Log);
+        let Some(tried) = self.try_cut(transform, content, SAMPLE_BYTES)? else {
+            return Ok(Plan::Plain);
+        };
+        if tried.share() < SHARE {
+            return Ok(tried.plan(transform, true));
+        }
+        if tried.share() > SHARE_MAX || content.len() < 4 * SAMPLE_BYTES {
+            return Ok(Plan::Plain);
+        }
+        Ok(match self.try_cut(transform, content, 2 * SAMPLE_BYTES)? {
+            Some(more) if more.growth(tried) < GROWTH_MAX => more.plan(transform, true),
+            _ => Plan::Plain,
+        })
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "lengths below 2^52")]
+    fn choose_json_fast(&mut self, content: &[u8]) -> Result<Plan, SigmaError> {
+        const SAMPLE_BYTES: usize = 16 << 10;
         /// Growth up to which structure is worth its time.
         const GROWTH_MAX: f64 = 0.85;
         /// Bytes that plain zstd makes of each more byte of JSON, below which it is so fast that structure
         /// takes several times as long as it does.
         const PLAIN_GROWTH_MIN: f64 = 1.0 / 16.0;
-        for &cut in candidates {
-            let transform = Transform::Templates(cut);
-            // A table gains little beside what a search at this speed finds in it.
-            let tables = matches!(cut, Cut::Table { .. });
-            if tables || !transform.suits_fast_levels(&spread_lines(content, SAMPLE_BYTES)) {
-                continue;
-            }
-            let Some(tried) = self.try_cut(transform, content, SAMPLE_BYTES)? else {
-                continue;
-            };
-            let share = tried.share();
-            let is_log = cut == Cut::Log;
-            if share < if is_log { LOG_SHARE } else { CLEAR_CUT_SHARE }
-                && (is_log || content.len() < 4 * SAMPLE_BYTES)
-            {
-                return Ok(tried.plan(transform, true));
-            }
-            if (is_log && share > LOG_SHARE_MAX) || content.len() < 4 * SAMPLE_BYTES {
-                continue;
-            }
-            let Some(twice) = self.try_cut(transform, content, 2 * SAMPLE_BYTES)? else {
-                continue;
-            };
-            let more = twice.plain.saturating_sub(tried.plain) as f64;
-            let more_content = twice.sample.saturating_sub(tried.sample) as f64;
-            let slow_enough = is_log || more > PLAIN_GROWTH_MIN * more_content;
-            if slow_enough && twice.growth(tried) < GROWTH_MAX {
-                return Ok(twice.plan(transform, true));
-            }
+        /// Share of bytes in texts, from which zstd does as well.
+        const TEXT_SHARE_MAX: f64 = 0.5;
+        let transform = Transform::Templates(Cut::Json);
+        if json_text_share(&spread_lines(content, LOOK_BYTES)) > TEXT_SHARE_MAX {
+            return Ok(Plan::Plain);
         }
-        Ok(Plan::Plain)
+        let sample = spread_lines(content, SAMPLE_BYTES);
+        let plain = self.plain.measure(&sample, Effort::Matches)?;
+        if content.len() < 4 * SAMPLE_BYTES {
+            let tried = self.try_beside(plain, transform, &sample)?;
+            let clear = tried.filter(|tried| tried.share() < CLEAR_CUT_SHARE);
+            return Ok(clear.map_or(Plan::Plain, |tried| tried.plan(transform, true)));
+        }
+        let twice = spread_lines(content, 2 * SAMPLE_BYTES);
+        let plain_twice = self.plain.measure(&twice, Effort::Matches)?;
+        let more = plain_twice.saturating_sub(plain) as f64;
+        if more < PLAIN_GROWTH_MIN * twice.len().saturating_sub(sample.len()) as f64 {
+            return Ok(Plan::Plain);
+        }
+        let tried = self.try_beside(plain, transform, &sample)?;
+        let tried_twice = self.try_beside(plain_twice, transform, &twice)?;
+        Ok(match tried.zip(tried_twice) {
+            Some((tried, twice)) if twice.growth(tried) < GROWTH_MAX => twice.plan(transform, true),
+            _ => Plan::Plain,
+        })
     }
 
     /// What plain zstd and the transform make of a sample, if it suits the transform.
@@ -253,15 +339,20 @@ impl Trial {
         sample_bytes: usize,
     ) -> Result<Option<Tried>, SigmaError> {
         let sample = spread_lines(content, sample_bytes);
-        let Some(own) = self.measure(transform, &sample)? else {
-            return Ok(None);
-        };
         let plain = self.plain.measure(&sample, Effort::Matches)?;
-        Ok(Some(Tried {
-            plain,
-            own,
-            sample: sample.len(),
-        }))
+        self.try_beside(plain, transform, &sample)
+    }
+
+    /// What the transform makes of a sample, of which zstd makes `plain` bytes.
+    fn try_beside(
+        &mut self,
+        plain: usize,
+        transform: Transform,
+        sample: &[u8],
+    ) -> Result<Option<Tried>, SigmaError> {
+        let own = self.measure(transform, sample)?;
+        let sample = sample.len();
+        Ok(own.map(|own| Tried { plain, own, sample }))
     }
 
     /// Tries shapes of elements on a sample beside plain zstd.
@@ -357,6 +448,31 @@ impl Trial {
         // Elements of 8 bytes are also elements of 4, of which every other one is small.
         small.next_back()
     }
+}
+
+/// Stores what looks like noise, in `room` if that is given; nothing if `scan` finds that it repeats itself.
+fn plan_noise(
+    content: &[u8],
+    mut scan: Option<FarScan>,
+    room: Option<&mut Vec<u8>>,
+) -> Option<Plan> {
+    let mut look = |block: &[u8]| {
+        if let Some(scan) = &mut scan {
+            scan.look(block);
+        }
+    };
+    let Some(room) = room else {
+        content.chunks(NOISE_BLOCK_BYTES).for_each(look);
+        let repeats = scan.is_some_and(|scan| scan.repeats());
+        return (!repeats).then_some(Plan::Store);
+    };
+    let start = room.len();
+    let check = write_stored_frame_with(content, room, &mut look);
+    if scan.is_some_and(|scan| scan.repeats()) {
+        room.truncate(start);
+        return None;
+    }
+    Some(Plan::Stored { check })
 }
 
 /// Bytes that plain zstd and a transform made of a sample.

@@ -54,8 +54,8 @@ pub fn compress(data: &[u8], config: &Config) -> Result<Vec<u8>, SigmaError> {
 pub struct Compressor {
     config: Config,
     frames: Vec<FrameEncoder<'static>>,
-    /// For content that begins with a part of a base.
-    grown: Option<CCtx<'static>>,
+    /// With nothing set, to be used for the next base.
+    spare: Option<CCtx<'static>>,
     records: RecordEncoder,
 }
 
@@ -77,7 +77,7 @@ impl Compressor {
         Ok(Compressor {
             config: config.clone(),
             frames: Vec::new(),
-            grown: None,
+            spare: None,
             records: RecordEncoder::new(config),
         })
     }
@@ -137,14 +137,19 @@ impl Compressor {
         if grown? {
             return Ok(());
         }
-        compress_frames(
-            &self.config,
-            &mut Vec::new(),
-            Some(&apart),
-            header,
-            data,
-            out,
-        )
+        let mut encoders = Vec::new();
+        if let Some(context) = self.spare.take() {
+            encoders.push(FrameEncoder::with_context(
+                context,
+                &self.config,
+                Some(&apart),
+            )?);
+        }
+        let result = compress_frames(&self.config, &mut encoders, Some(&apart), header, data, out);
+        if let Some(encoder) = encoders.pop() {
+            self.spare = encoder.into_context().ok();
+        }
+        result
     }
 
     /// The case of one frame that begins with the beginning of the base, with a context that is kept.
@@ -164,13 +169,13 @@ impl Compressor {
             return Ok(false);
         };
         let level = config.level.zstd_level();
-        let mut encoder = match self.grown.take() {
+        let mut encoder = match self.spare.take() {
             Some(context) => GrownEncoder::with_context(context, level)?,
             None => GrownEncoder::new(level)?,
         };
         header.write(out);
         let check = append_grown(&mut encoder, base, 0, copied, data, out)?;
-        self.grown = Some(encoder.into_context()?);
+        self.spare = Some(encoder.into_context()?);
         Ok(check.is_some())
     }
 

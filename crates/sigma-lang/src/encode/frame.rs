@@ -6,7 +6,7 @@ use std::io::Cursor;
 use zstd_safe::{CCtx, CParameter};
 
 use crate::config::Config;
-use crate::detect::{Plan, Trial};
+use crate::detect::{DIGITS_LEVEL, Plan, Trial};
 use crate::error::SigmaError;
 use crate::frame::{
     TAG_GROWN, check32, open_transformed_frame, stored_frame_bytes, write_stored_frame,
@@ -51,7 +51,9 @@ pub(crate) enum Encoded {
 pub(crate) struct FrameEncoder<'b> {
     context: CCtx<'b>,
     base: Option<&'b [u8]>,
-    /// For content that begins with a part of the base, where that is allowed.
+    /// Whether a part of the base may be copied.
+    may_copy: bool,
+    /// For content that begins with a part of the base, made when the first comes.
     grown: Option<GrownEncoder<'b>>,
     plain_only: bool,
     zstd_level: i32,
@@ -75,13 +77,22 @@ impl fmt::Debug for FrameEncoder<'_> {
 impl<'b> FrameEncoder<'b> {
     /// With a base, the dictionary of `config` is left out: the two exclude each other.
     pub(crate) fn new(config: &Config, base: Option<&'b [u8]>) -> Result<Self, SigmaError> {
-        const SET_UP: &str = "set up a compressor";
-        let Some(mut context) = CCtx::try_create() else {
-            return Err(SigmaError::AllocationFailed {
+        match CCtx::try_create() {
+            Some(context) => FrameEncoder::with_context(context, config, base),
+            None => Err(SigmaError::AllocationFailed {
                 what: "a zstd context",
                 bytes: 0,
-            });
-        };
+            }),
+        }
+    }
+
+    /// With a context that has nothing set.
+    pub(crate) fn with_context(
+        mut context: CCtx<'b>,
+        config: &Config,
+        base: Option<&'b [u8]>,
+    ) -> Result<Self, SigmaError> {
+        const SET_UP: &str = "set up a compressor";
         let mut set = |parameter| {
             context
                 .set_parameter(parameter)
@@ -113,16 +124,11 @@ impl<'b> FrameEncoder<'b> {
         } else {
             None
         };
-        let grown = match base {
-            Some(_) if config.transforms && !config.plain_frames_only => {
-                Some(GrownEncoder::new(config.level.zstd_level())?)
-            }
-            _ => None,
-        };
         Ok(FrameEncoder {
             context,
             base,
-            grown,
+            may_copy: base.is_some() && config.transforms && !config.plain_frames_only,
+            grown: None,
             plain_only: config.plain_frames_only,
             zstd_level: config.level.zstd_level(),
             search_more: base.is_none()
@@ -133,6 +139,11 @@ impl<'b> FrameEncoder<'b> {
         })
     }
 
+    /// The context, with nothing set, to be used again for another base.
+    pub(crate) fn into_context(self) -> Result<CCtx<'static>, SigmaError> {
+        grown::free_context(self.context)
+    }
+
     /// Appends the frame of `content` (not empty), or says that it is better stored. `position` is where
     /// the content stands in the whole, which is where it is looked for in the base.
     pub(crate) fn encode(
@@ -141,16 +152,33 @@ impl<'b> FrameEncoder<'b> {
         position: usize,
         out: &mut Vec<u8>,
     ) -> Result<Encoded, SigmaError> {
+        self.encode_with(content, position, false, out)
+    }
+
+    /// The same; what is better stored is stored at once if `stores`, mostly.
+    fn encode_with(
+        &mut self,
+        content: &[u8],
+        position: usize,
+        stores: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<Encoded, SigmaError> {
         if let Some(check) = self.encode_grown(content, position, out)? {
             return Ok(Encoded::Written { check });
         }
         let plan = match &mut self.trial {
-            Some(trial) => trial.plan(content)?,
+            Some(trial) if stores => {
+                reserve(out, stored_frame_bytes(content.len()))?;
+                trial.plan(content, Some(&mut *out))?
+            }
+            Some(trial) => trial.plan(content, None)?,
             None => Plan::Plain,
         };
         match plan {
-            Plan::Plain => self.encode_plain(content, out),
+            Plan::Plain => self.encode_plain(content, self.zstd_level, out),
+            Plan::PlainDigits => self.encode_plain(content, DIGITS_LEVEL, out),
             Plan::Store => Ok(Encoded::Stored),
+            Plan::Stored { check } => Ok(Encoded::Written { check }),
             Plan::Transform {
                 transform,
                 plain_share,
@@ -167,18 +195,22 @@ impl<'b> FrameEncoder<'b> {
         position: usize,
         out: &mut Vec<u8>,
     ) -> Result<Option<u32>, SigmaError> {
-        let (Some(encoder), Some(base)) = (&mut self.grown, self.base) else {
+        let Some(base) = self.base.filter(|_| self.may_copy) else {
             return Ok(None);
         };
         let Some(copied) = grown::copied_bytes(base, position, content) else {
             return Ok(None);
+        };
+        let encoder = match &mut self.grown {
+            Some(encoder) => encoder,
+            none => none.insert(GrownEncoder::new(self.zstd_level)?),
         };
         append_grown(encoder, base, position, copied, content, out)
     }
 
     /// Sets how much is searched in content of this length: each frame anew, because the bytes must not
     /// depend on the frames before.
-    fn set_level(&mut self, content_bytes: usize) -> Result<(), SigmaError> {
+    fn set_level(&mut self, content_bytes: usize, zstd_level: i32) -> Result<(), SigmaError> {
         if !self.search_more {
             return Ok(());
         }
@@ -188,17 +220,22 @@ impl<'b> FrameEncoder<'b> {
             0
         };
         self.context
-            .set_parameter(CParameter::CompressionLevel(self.zstd_level + more))
+            .set_parameter(CParameter::CompressionLevel(zstd_level + more))
             .map(|_| ())
             .map_err(|code| SigmaError::codec("set up a compressor", code))
     }
 
-    fn encode_plain(&mut self, content: &[u8], out: &mut Vec<u8>) -> Result<Encoded, SigmaError> {
+    fn encode_plain(
+        &mut self,
+        content: &[u8],
+        zstd_level: i32,
+        out: &mut Vec<u8>,
+    ) -> Result<Encoded, SigmaError> {
         const COMPRESS: &str = "compress a frame";
         let start = out.len();
         let bound = zstd_safe::compress_bound(content.len());
         reserve(out, bound)?;
-        self.set_level(content.len())?;
+        self.set_level(content.len(), zstd_level)?;
         if let Some(base) = self.base {
             self.context
                 .ref_prefix(base)
@@ -230,7 +267,7 @@ impl<'b> FrameEncoder<'b> {
         out: &mut Vec<u8>,
     ) -> Result<Option<u32>, SigmaError> {
         let start = out.len();
-        self.set_level(content.len())?;
+        self.set_level(content.len(), self.zstd_level)?;
         reserve(out, bytes_max)?;
         out.resize(start + bytes_max, 0);
         let room = out.get_mut(start..).unwrap_or_default();
@@ -258,7 +295,7 @@ impl<'b> FrameEncoder<'b> {
         out: &mut Vec<u8>,
     ) -> Result<Encoded, SigmaError> {
         let Some(trial) = &mut self.trial else {
-            return self.encode_plain(content, out);
+            return self.encode_plain(content, self.zstd_level, out);
         };
         let start = out.len();
         reserve(
@@ -271,7 +308,7 @@ impl<'b> FrameEncoder<'b> {
         let legal = payload_bytes <= content.len() && within_ratio(content.len(), payload_bytes);
         if !suits || !legal {
             out.truncate(start);
-            return self.encode_plain(content, out);
+            return self.encode_plain(content, self.zstd_level, out);
         }
         let share = payload_bytes as f64 / content.len() as f64;
         // Far less than the sample promised means repetition over a distance that the sample does
@@ -298,7 +335,7 @@ impl<'b> FrameEncoder<'b> {
         position: usize,
         out: &mut Vec<u8>,
     ) -> Result<u32, SigmaError> {
-        match self.encode(content, position, out)? {
+        match self.encode_with(content, position, true, out)? {
             Encoded::Written { check } => Ok(check),
             Encoded::Stored => {
                 reserve(out, stored_frame_bytes(content.len()))?;

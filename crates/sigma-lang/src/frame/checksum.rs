@@ -1,5 +1,10 @@
 //! The hashes of the format. None is cryptographic.
 
+use crate::simd::{HASH_BLOCK_BYTES, HASH_SHORT_BYTES_MAX, LongHash};
+
+/// Bytes that are copied and hashed together: they stay in the first cache.
+pub(crate) const NOISE_BLOCK_BYTES: usize = 4 * HASH_BLOCK_BYTES;
+
 /// Low 32 bits of XXH64 with seed 0, as zstd puts them behind a frame.
 #[expect(
     clippy::cast_possible_truncation,
@@ -18,20 +23,41 @@ pub(crate) fn noise_check32(bytes: &[u8]) -> u32 {
     xxhash_rust::xxh3::xxh3_64(bytes) as u32
 }
 
-/// Appends `bytes` and gives their [`noise_check32`]: each block is hashed while it is in the first
-/// cache from being copied.
+/// Appends `bytes` and gives their [`noise_check32`]. Each block of [`NOISE_BLOCK_BYTES`] is shown to `look`,
+/// copied and hashed in turn, so that it comes from memory once.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "the low half is what is meant"
 )]
-pub(crate) fn append_with_noise_check32(bytes: &[u8], out: &mut Vec<u8>) -> u32 {
-    const BLOCK: usize = 16 << 10;
-    let mut hash = xxhash_rust::xxh3::Xxh3::new();
-    for block in bytes.chunks(BLOCK) {
+pub(crate) fn append_with_noise_check32(
+    bytes: &[u8],
+    out: &mut Vec<u8>,
+    mut look: impl FnMut(&[u8]),
+) -> u32 {
+    let last = bytes
+        .last_chunk()
+        .filter(|_| bytes.len() > HASH_SHORT_BYTES_MAX);
+    let Some(last) = last else {
+        look(bytes);
+        out.extend_from_slice(bytes);
+        return noise_check32(bytes);
+    };
+    let mut hash = LongHash::new();
+    let mut before = &[][..];
+    for block in bytes.chunks(NOISE_BLOCK_BYTES) {
+        // All but the last block: of that, the end is hashed in another way.
+        hash.add(before.as_chunks().0);
+        look(block);
         out.extend_from_slice(block);
-        hash.update(block);
+        before = block;
     }
-    hash.digest() as u32
+    let (all_but_one, _) = before.split_at(before.len() - 1);
+    let (blocks, _) = all_but_one.as_chunks::<HASH_BLOCK_BYTES>();
+    hash.add(blocks);
+    let rest = before
+        .get(blocks.as_flattened().len()..)
+        .unwrap_or_default();
+    hash.finish(rest, last, bytes.len()) as u32
 }
 
 /// XXH64 with seed 0.

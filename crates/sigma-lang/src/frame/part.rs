@@ -204,10 +204,19 @@ pub(crate) fn stored_frame_bytes(content_bytes: usize) -> usize {
 
 /// Appends a frame that holds `content` as it is; gives its check.
 pub(crate) fn write_stored_frame(content: &[u8], out: &mut Vec<u8>) -> u32 {
+    write_stored_frame_with(content, out, |_| {})
+}
+
+/// The same, with a look at each block of [`NOISE_BLOCK_BYTES`](super::NOISE_BLOCK_BYTES) on the way.
+pub(crate) fn write_stored_frame_with(
+    content: &[u8],
+    out: &mut Vec<u8>,
+    look: impl FnMut(&[u8]),
+) -> u32 {
     out.extend_from_slice(&TAGGED_MAGIC);
     out.push(TAG_NOISE);
     write_varint(content.len() as u64, out);
-    let check = append_with_noise_check32(content, out);
+    let check = append_with_noise_check32(content, out, look);
     out.extend_from_slice(&check.to_le_bytes());
     check
 }
@@ -239,8 +248,10 @@ mod tests {
 
     #[test]
     fn stored_length_is_exact() {
-        for bytes in [1usize, 127, 128, 16_383, 16_384, 100_000] {
-            let content = vec![5; bytes];
+        for bytes in [
+            1usize, 127, 128, 240, 241, 1024, 1025, 4096, 4097, 5121, 16_383, 16_384, 100_000,
+        ] {
+            let content: Vec<u8> = (0..bytes).map(|n| (n * n / 7).to_le_bytes()[0]).collect();
             let mut out = Vec::new();
             let check = write_stored_frame(&content, &mut out);
             assert_eq!(out.len(), stored_frame_bytes(bytes));

@@ -8,6 +8,11 @@
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
+mod xxh3;
+
+pub(crate) use xxh3::{
+    BLOCK_BYTES as HASH_BLOCK_BYTES, LongHash, SHORT_BYTES_MAX as HASH_SHORT_BYTES_MAX,
+};
 
 /// Work that gains from being compiled for wide registers. `run` must be `#[inline(always)]`, and so
 /// must be what it calls, or else it is compiled for the smallest processor.
@@ -36,6 +41,17 @@ pub(crate) fn push_bits<const N: usize>(blocks: &[[u8; 64]], maps: &mut [Vec<u64
         return;
     }
     push_bits_plain(blocks, maps);
+}
+
+/// Takes blocks into the state of an XXH3 hash.
+fn hash_blocks(lanes: &mut xxh3::Lanes, blocks: &[xxh3::Block]) {
+    #[cfg(target_arch = "x86_64")]
+    if x86_64::has_avx2() {
+        // SAFETY: the processor has AVX2.
+        unsafe { x86_64::hash_blocks(lanes, blocks) };
+        return;
+    }
+    xxh3::add_blocks(lanes, blocks);
 }
 
 /// Whether bytes are a mark: the first is `first`, and the one behind it is `second` in the bits of `mask`.

@@ -2,13 +2,14 @@
 //! back. One file (or folder) per transform, encoding and decoding side by side.
 
 pub(crate) mod grown;
+pub(crate) mod halves;
 mod planes;
 mod streams;
 mod templates;
 
-pub(crate) use planes::{Planes, Step};
+pub(crate) use planes::{Coding, Planes, Step};
 pub(crate) use streams::{Effort, FAST_LEVEL_MAX, StreamDecoder, StreamEncoder};
-pub(crate) use templates::Cut;
+pub(crate) use templates::{Cut, json_text_share};
 
 use crate::error::SigmaError;
 use crate::frame::{TAG_PLANES, TAG_TEMPLATES, check_tag};
@@ -29,15 +30,6 @@ impl Transform {
         }
     }
 
-    /// Whether content like the sample is worth the time of the transform where speed comes first:
-    /// long values, as of texts in JSON, are what zstd does as well.
-    pub(crate) fn suits_fast_levels(self, sample: &[u8]) -> bool {
-        match self {
-            Transform::Templates(Cut::Json) => templates::value_share(Cut::Json, sample) <= 0.5,
-            Transform::Templates(_) | Transform::Planes(_) => true,
-        }
-    }
-
     /// Appends the payload of `content`. False, and nothing of use appended, if the content does not
     /// suit the transform.
     pub(crate) fn encode(
@@ -48,7 +40,7 @@ impl Transform {
     ) -> Result<bool, SigmaError> {
         match self {
             Transform::Planes(planes) => {
-                planes::encode(planes, content, streams, crate::detect::effort, out)?;
+                planes::encode(planes, content, streams, crate::detect::coding, out)?;
                 Ok(true)
             }
             Transform::Templates(cut) => templates::encode(cut, content, streams, out),

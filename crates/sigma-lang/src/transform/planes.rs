@@ -5,6 +5,7 @@
 //! bit, which puts its exponent into one byte, and an integer may be replaced by its difference
 //! from the element before it.
 
+use super::halves;
 use super::streams::{Effort, PayloadReader, StreamEncoder};
 use crate::error::SigmaError;
 use crate::simd::{self, Kernel};
@@ -20,6 +21,18 @@ pub(crate) enum Step {
     /// None, and planes of two bytes: whole small numbers stay together to be matched.
     Pairs = 3,
 }
+
+/// How a plane is coded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coding {
+    /// As it is.
+    Whole(Effort),
+    /// As half bytes, see [`halves`], the low and the high ones.
+    Halves([Effort; 2]),
+}
+
+/// Bit of the step's byte: each plane says whether it is in halves.
+const HALVES: u8 = 8;
 
 /// Shape of the elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -133,19 +146,40 @@ impl Kernel<()> for Join<'_, '_> {
     }
 }
 
-/// Appends the payload. `effort` says how to code a plane.
+/// Appends the payload. `coding` says how to code a plane.
 pub(crate) fn encode(
     planes: Planes,
     content: &[u8],
     streams: &mut StreamEncoder,
-    mut effort: impl FnMut(&[u8]) -> Effort,
+    coding: impl Fn(&[u8], &mut StreamEncoder) -> Result<Coding, SigmaError>,
     out: &mut Vec<u8>,
 ) -> Result<(), SigmaError> {
-    out.push(u8::try_from(planes.width).unwrap_or(0));
-    out.push(planes.step as u8);
     let mut buffers = std::mem::take(&mut streams.buffers);
-    for plane in planes.split(content, &mut buffers) {
-        streams.write(plane, effort(plane), out)?;
+    let split = planes.split(content, &mut buffers);
+    let mut codings = Vec::with_capacity(split.len());
+    for plane in split {
+        codings.push(coding(plane, streams)?);
+    }
+    // Pairs are there to be matched as a whole.
+    let is_halves = |coding: &Coding| matches!(coding, Coding::Halves(_));
+    let halved = planes.step != Step::Pairs && codings.iter().any(is_halves);
+    out.push(u8::try_from(planes.width).unwrap_or(0));
+    out.push(planes.step as u8 | if halved { HALVES } else { 0 });
+    let mut halves = [Vec::new(), Vec::new()];
+    for (plane, coding) in split.iter().zip(codings) {
+        if halved {
+            out.push(u8::from(is_halves(&coding)));
+        }
+        match coding {
+            Coding::Halves(efforts) if halved => {
+                halves::split(plane, &mut halves);
+                for (half, effort) in halves.iter().zip(efforts) {
+                    streams.write(half, effort, out)?;
+                }
+            }
+            Coding::Halves(_) => streams.write(plane, Effort::Matches, out)?,
+            Coding::Whole(effort) => streams.write(plane, effort, out)?,
+        }
     }
     streams.buffers = buffers;
     let tail = content.len() - content.len() % planes.width;
@@ -161,15 +195,28 @@ pub(crate) fn decode(
 ) -> Result<(), SigmaError> {
     let width = reader.cursor.u8("element width")?;
     let step = reader.cursor.u8("step before the planes")?;
-    let Some(planes) = Planes::parse(width, step) else {
+    let halved = step & HALVES != 0;
+    let shape = Planes::parse(width, step & !HALVES);
+    let legal = |planes: &Planes| !halved || planes.step != Step::Pairs;
+    let Some(planes) = shape.filter(legal) else {
         return Err(reader.corrupt("element width or step is not one of the format"));
     };
-    let elements = content_bytes / planes.width;
+    let bytes = content_bytes / planes.width * planes.plane_width();
     let count = planes.count();
     let mut buffers = reader.take_buffers(count);
+    let mut halves = [Vec::new(), Vec::new()];
     let mut decoded = Vec::with_capacity(planes.width);
     for buffer in buffers.iter_mut().take(count) {
-        decoded.push(reader.stream_of(elements * planes.plane_width(), buffer)?);
+        let in_halves = if halved {
+            reader.cursor.u8("form of a plane")?
+        } else {
+            0
+        };
+        decoded.push(match in_halves {
+            0 => reader.stream_of(bytes, buffer)?,
+            1 => join_halves(reader, bytes, &mut halves, buffer)?,
+            _ => return Err(reader.corrupt("form of a plane is not 0 or 1")),
+        });
     }
     planes.join(&decoded, out);
     reader.give_buffers(buffers);
@@ -178,6 +225,23 @@ pub(crate) fn decode(
         .take(content_bytes % planes.width, "last bytes")?;
     out.extend_from_slice(tail);
     reader.end()
+}
+
+/// The plane of `bytes` bytes whose halves are the next two streams.
+fn join_halves<'b>(
+    reader: &mut PayloadReader<'_, '_>,
+    bytes: usize,
+    halves: &mut [Vec<u8>; 2],
+    plane: &'b mut Vec<u8>,
+) -> Result<&'b [u8], SigmaError> {
+    let half_bytes = halves::half_bytes(bytes);
+    let [low, high] = halves;
+    let low = reader.stream_of(half_bytes, low)?;
+    let high = reader.stream_of(half_bytes, high)?;
+    if !halves::join(low, high, bytes, plane) {
+        return Err(reader.corrupt("half byte behind a plane is not 0"));
+    }
+    Ok(plane)
 }
 
 /// An unsigned integer of `N` bytes.
@@ -252,16 +316,19 @@ fn split_with<E: Element<N>, const N: usize>(
     /// Elements at a time: they stay in the first cache.
     const BLOCK: usize = 256;
     let mut before = E::default();
+    let mut codes = [E::default(); BLOCK];
+    let mut bytes = [0u8; BLOCK];
     let (arrays, _) = content.as_chunks::<N>();
     for block in arrays.chunks(BLOCK) {
-        let mut codes = [E::default(); BLOCK];
         for (code, &array) in codes.iter_mut().zip(block) {
             let value = E::from_le(array);
             *code = step(value, before);
             before = value;
         }
         for (index, plane) in planes.iter_mut().enumerate() {
-            let bytes = codes.map(|code| code.byte(index));
+            for (byte, code) in bytes.iter_mut().zip(&codes) {
+                *byte = code.byte(index);
+            }
             plane.extend_from_slice(&bytes[..block.len()]);
         }
     }
@@ -276,10 +343,6 @@ fn join<E: Element<N>, const N: usize>(planes: &[&[u8]], step: Step, out: &mut V
     }
 }
 
-#[expect(
-    clippy::indexing_slicing,
-    reason = "the index of a plane is below N, that of a byte below the block's length"
-)]
 #[inline(always)]
 fn join_with<E: Element<N>, const N: usize>(
     planes: &[&[u8]],
@@ -291,24 +354,53 @@ fn join_with<E: Element<N>, const N: usize>(
         return;
     };
     let elements = planes.iter().map(|plane| plane.len()).min().unwrap_or(0);
+    let parts = planes.map(|plane| {
+        plane
+            .split_at_checked(elements)
+            .unwrap_or_default()
+            .0
+            .as_chunks()
+    });
     let mut before = E::default();
-    let mut start = 0;
-    while start < elements {
-        let count = BLOCK.min(elements - start);
-        let mut bytes = [[0u8; BLOCK]; N];
-        for (bytes, plane) in bytes.iter_mut().zip(planes) {
-            bytes[..count].copy_from_slice(&plane[start..start + count]);
-        }
-        let mut joined = [[0u8; N]; BLOCK];
-        for (index, joined) in joined.iter_mut().enumerate() {
-            let value = E::from_le(std::array::from_fn(|plane| bytes[plane][index]));
-            before = step(value, before);
-            *joined = before.to_le();
-        }
-        // The elements behind `count` of a short last block are not used again.
-        out.extend_from_slice(joined[..count].as_flattened());
-        start += count;
+    let mut joined = [[0u8; N]; BLOCK];
+    for index in 0..elements / BLOCK {
+        let block = parts.map(|(blocks, _)| blocks.get(index).unwrap_or(&[0; BLOCK]));
+        before = join_block(block, &step, before, &mut joined);
+        out.extend_from_slice(joined.as_flattened());
     }
+    // A short last block is filled up; what that makes is not used.
+    let last = parts.map(|(_, rest)| {
+        let mut block = [0; BLOCK];
+        for (place, byte) in block.iter_mut().zip(rest) {
+            *place = *byte;
+        }
+        block
+    });
+    join_block(last.each_ref(), &step, before, &mut joined);
+    let (joined, _) = joined
+        .split_at_checked(elements % BLOCK)
+        .unwrap_or_default();
+    out.extend_from_slice(joined.as_flattened());
+}
+
+/// Joins a block of elements; gives the last.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "the index of a plane is below N, that of a byte below the block's length"
+)]
+#[inline(always)]
+fn join_block<E: Element<N>, const N: usize, const BLOCK: usize>(
+    planes: [&[u8; BLOCK]; N],
+    step: &impl Fn(E, E) -> E,
+    mut before: E,
+    joined: &mut [[u8; N]; BLOCK],
+) -> E {
+    for index in 0..BLOCK {
+        let value = E::from_le(std::array::from_fn(|plane| planes[plane][index]));
+        before = step(value, before);
+        joined[index] = before.to_le();
+    }
+    before
 }
 
 #[inline(always)]

@@ -212,6 +212,23 @@ pub(crate) fn walk(length: usize, width: usize) -> Vec<u8> {
     out
 }
 
+/// Integers of `width` bytes that stay as they are mostly, and else change by a little.
+pub(crate) fn steps(length: usize, width: usize) -> Vec<u8> {
+    let mut random = Random(length as u64);
+    let mut out = Vec::with_capacity(length + 8);
+    let mut value = 1_000_000_007u64;
+    while out.len() < length {
+        if random.next() >> 62 == 0 {
+            value = value
+                .wrapping_add((random.next() >> 40) % 7)
+                .wrapping_sub(3);
+        }
+        out.extend_from_slice(&value.to_le_bytes()[..width]);
+    }
+    out.truncate(length);
+    out
+}
+
 /// Token ids below 2^15 in 4 bytes, some phrases again and again.
 pub(crate) fn tokens(length: usize) -> Vec<u8> {
     let mut random = Random(length as u64);

@@ -52,13 +52,6 @@ pub(super) fn numbers(column: &[Span], content: &[u8], values: &mut Vec<u64>) ->
     Some(layout(values, (!plain).then_some(digits)))
 }
 
-/// Whether the column may be one of numbers: its first value is.
-pub(super) fn is_numbers(column: &[Span], content: &[u8]) -> bool {
-    column
-        .first()
-        .is_some_and(|&span| parse(span, content).is_some())
-}
-
 /// The number that the digits of the span stand for.
 #[inline]
 fn parse(span: Span, content: &[u8]) -> Option<u64> {
@@ -100,7 +93,7 @@ fn parse_eight(eight: u64, length: usize) -> Option<u64> {
 /// Chooses plain numbers or differences, by a part of them.
 fn layout(values: &mut [u64], padded: Option<usize>) -> Numbers {
     /// Numbers by which the choice is made.
-    const LOOK: usize = 2048;
+    const LOOK: usize = 1024;
     let min = values.iter().copied().min().unwrap_or(0);
     let max = values.iter().copied().max().unwrap_or(0);
     let first = values.first().copied().unwrap_or(0);

@@ -3,8 +3,56 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::build::{Builder, Context};
+use super::build::{Builder, Context, Span};
 use super::marks::Marks;
+
+/// What a cutter gives its cuts to.
+pub(super) trait Cuts {
+    /// This part of the content is a value of the open segment.
+    fn value(&mut self, start: usize, end: usize, context: Context);
+    /// The open segment ends here. False to stop.
+    #[must_use]
+    fn close(&mut self, end: usize) -> bool;
+}
+
+impl Cuts for Builder<'_> {
+    #[inline]
+    fn value(&mut self, start: usize, end: usize, context: Context) {
+        Builder::value(self, start, end, context);
+    }
+    #[inline]
+    fn close(&mut self, end: usize) -> bool {
+        Builder::close(self, end)
+    }
+}
+
+/// Counts the bytes of values that are not numbers.
+struct TextBytes<'c> {
+    content: &'c [u8],
+    bytes: usize,
+}
+
+impl Cuts for TextBytes<'_> {
+    fn value(&mut self, start: usize, end: usize, _: Context) {
+        let value = Span::new(start, end).of(self.content);
+        if value.first().is_some_and(|byte| !byte.is_ascii_digit()) {
+            self.bytes += value.len();
+        }
+    }
+    fn close(&mut self, _: usize) -> bool {
+        true
+    }
+}
+
+/// Share of the content's bytes that are values other than numbers.
+#[expect(clippy::cast_precision_loss, reason = "lengths below 2^52")]
+pub(crate) fn text_share(content: &[u8]) -> f64 {
+    let mut text = TextBytes { content, bytes: 0 };
+    if !cut(content, &mut text) {
+        return 1.0;
+    }
+    text.bytes as f64 / content.len().max(1) as f64
+}
 
 /// Stops of a string: quote, backslash, line feed.
 const STRING: u8 = 1;
@@ -28,8 +76,7 @@ fn class(byte: u8) -> u8 {
 
 /// Cuts the content. A segment ends behind a comma or a line feed. False if it does not suit.
 #[must_use]
-pub(super) fn cut(builder: &mut Builder<'_>) -> bool {
-    let content = builder.content;
+pub(super) fn cut(content: &[u8], cuts: &mut impl Cuts) -> bool {
     let [string, outside, number]: [Marks; 3] = Marks::of(content, class);
     let mut key = 0;
     let mut position = 0;
@@ -42,7 +89,7 @@ pub(super) fn cut(builder: &mut Builder<'_>) -> bool {
                 if is_key(content, end) {
                     key = xxh3_64(content.get(position..end).unwrap_or_default());
                 } else if end > position + 1 {
-                    builder.value(position + 1, end, Context::Known(key));
+                    cuts.value(position + 1, end, Context::Known(key));
                 }
                 // Of a string without a closing quote the line feed is yet to come.
                 position = end + usize::from(content.get(end) == Some(&b'"'));
@@ -53,20 +100,20 @@ pub(super) fn cut(builder: &mut Builder<'_>) -> bool {
                     && content.get(position) == Some(&b'\n');
                 if !at_end {
                     closed = position;
-                    if !builder.close(position) {
+                    if !cuts.close(position) {
                         return false;
                     }
                 }
             }
             Some(_) => {
                 let end = number.next_free(position).min(content.len());
-                builder.value(position, end, Context::Known(key ^ 1));
+                cuts.value(position, end, Context::Known(key ^ 1));
                 position = end;
             }
             None => break,
         }
     }
-    closed == content.len() || builder.close(content.len())
+    closed == content.len() || cuts.close(content.len())
 }
 
 /// Where the string that goes on at `start` ends: its closing quote, a line feed, or the end.

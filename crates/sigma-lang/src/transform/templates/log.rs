@@ -31,43 +31,53 @@ pub(super) fn cut(builder: &mut Builder<'_>) -> bool {
     let content = builder.content;
     let maps: [Marks; 5] = Marks::of(content, class);
     let [digits, words, joiners, letters, feeds] = &maps;
-    let mut line_end = feeds.next(0).saturating_add(1).min(content.len());
-    let mut digit = digits.next(0);
+    let ends = words.ends_of_runs_with(digits);
+    let with_letters = words.ends_of_runs_with(letters);
+    let mut ends = ends.places();
+    let mut word_end = ends.next();
+    let mut feeds = feeds.places();
     let mut start = 0;
     while start < content.len() {
-        while digit < line_end {
-            let word = words.run_start(digit);
-            let word_end = words.next_free(digit);
-            let first = joiners.next_free(word);
-            let end = joiners.run_start(word_end);
-            if letters.next(first) < end {
+        let line_end = feeds.next().saturating_add(1).min(content.len());
+        while word_end <= line_end {
+            let (mut first, mut end) = (words.run_start(word_end), word_end);
+            if joiners.has(first) {
+                first = joiners.next_free(first);
+            }
+            if joiners.has(end.saturating_sub(1)) {
+                end = joiners.run_start(end);
+            }
+            if with_letters.has(word_end) {
                 builder.value(first, end, Context::Text);
             } else {
                 cut_numbers(builder, digits, first, end);
             }
-            digit = digits.next(word_end);
+            word_end = ends.next();
         }
         if !builder.close(line_end) {
             return false;
         }
         start = line_end;
-        line_end = feeds.next(start).saturating_add(1).min(content.len());
     }
     true
 }
 
-/// Cuts a word of digits and joiners: an address is one value, any other run of digits one each.
+/// Cuts a word of digits and joiners, which begins and ends with digits: an address is one value, any
+/// other run of digits one each.
 fn cut_numbers(builder: &mut Builder<'_>, digits: &Marks, start: usize, end: usize) {
-    let word = builder.content.get(start..end).unwrap_or_default();
-    let mut position = start + address(word);
-    if position > start {
-        builder.value(start, position, Context::Text);
-        position = digits.next(position);
+    let mut position = start;
+    let mut number_end = digits.next_free(start);
+    if builder.content.get(number_end) == Some(&b'.') {
+        let word = builder.content.get(start..end).unwrap_or_default();
+        let address_end = start + address(word);
+        if address_end > start {
+            number_end = address_end;
+        }
     }
     while position < end {
-        let number_end = digits.next_free(position);
         builder.value(position, number_end, Context::Text);
         position = digits.next(number_end);
+        number_end = digits.next_free(position);
     }
 }
 

@@ -49,6 +49,36 @@ impl Marks {
         simd::run(Classify { content, class })
     }
 
+    /// Marks the byte behind each run of these marked bytes in which one of `inner`, which are among them, is
+    /// marked.
+    pub(super) fn ends_of_runs_with(&self, inner: &Marks) -> Marks {
+        // Added to its run of ones, a one in it carries to the zero behind the run.
+        let mut carry = false;
+        let mut end = |(&run, &inner): (&u64, &u64)| {
+            let (sum, over) = run.overflowing_add(inner);
+            let (sum, more) = sum.overflowing_add(u64::from(carry));
+            carry = over | more;
+            sum & !run
+        };
+        let mut ends: Vec<u64> = self.0.iter().zip(&inner.0).map(&mut end).collect();
+        ends.push(end((&0, &0)));
+        Marks(ends)
+    }
+
+    /// Whether this byte is marked.
+    pub(super) fn has(&self, at: usize) -> bool {
+        self.word(at / WORD) >> (at % WORD) & 1 == 1
+    }
+
+    /// Every marked byte in order, then ever again a place behind the map.
+    pub(super) fn places(&self) -> Places<'_> {
+        Places {
+            map: self,
+            index: 0,
+            word: self.word(0),
+        }
+    }
+
     fn word(&self, index: usize) -> u64 {
         self.0.get(index).copied().unwrap_or(0)
     }
@@ -98,6 +128,32 @@ impl Marks {
     }
 }
 
+/// The marked bytes of a map.
+#[derive(Debug)]
+pub(super) struct Places<'m> {
+    map: &'m Marks,
+    index: usize,
+    /// What is left of the word.
+    word: u64,
+}
+
+impl Places<'_> {
+    #[inline]
+    pub(super) fn next(&mut self) -> usize {
+        while self.word == 0 {
+            self.index += 1;
+            if self.index >= self.map.0.len() {
+                self.index = self.map.0.len();
+                return self.index * WORD;
+            }
+            self.word = self.map.word(self.index);
+        }
+        let place = self.index * WORD + self.word.trailing_zeros() as usize;
+        self.word &= self.word - 1;
+        place
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +185,39 @@ mod tests {
                     let run = (0..from).rev().take_while(|&at| marked(at)).count();
                     assert_eq!(map.run_start(from), from - run);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn ends_of_runs_are_those_of_a_plain_search() {
+        for length in [0usize, 1, 63, 64, 65, 127, 128, 130, 200, 448, 449] {
+            for seed in 1..20 {
+                // Runs of a and b between others; some runs over several words of the map.
+                let content: Vec<u8> = (0..length)
+                    .map(|n| b"aaaaabxb"[(n * n / 29 + n * seed / 70 + n / 90) % (6 + seed % 3)])
+                    .collect();
+                let [word, inner]: [Marks; 2] = Marks::of(&content, |byte| {
+                    u8::from(byte != b'x') | u8::from(byte == b'b') << 1
+                });
+                let ends = word.ends_of_runs_with(&inner);
+                let mut expected = Vec::new();
+                let mut start = 0;
+                for (at, end) in (0..=length).map(|at| (at, content.get(at) == Some(&b'x'))) {
+                    if end || at == length {
+                        if content[start..at].contains(&b'b') {
+                            expected.push(at);
+                        }
+                        start = at + 1;
+                    }
+                }
+                let mut places = ends.places();
+                for place in &expected {
+                    assert_eq!(places.next(), *place);
+                    assert!(ends.has(*place));
+                }
+                assert!(places.next() > length);
+                assert!(places.next() > length);
             }
         }
     }

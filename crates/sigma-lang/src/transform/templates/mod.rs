@@ -15,7 +15,8 @@ mod log;
 mod marks;
 
 pub(crate) use decode::decode;
-pub(crate) use encode::{Cut, encode, value_share};
+pub(crate) use encode::{Cut, encode};
+pub(crate) use json::text_share as json_text_share;
 
 /// Most templates in one frame: their numbers take at most two bytes.
 const TEMPLATES_MAX: usize = 1 << 16;
