@@ -30,10 +30,12 @@ const TOLERANCE: f32 = 1e-1;
 fn main() -> ExitCode {
     neurectomy_bench::run("inference", |suite| {
         machine::bounds(suite);
-        speculation::measure(suite)?;
         if let Some(file) = std::env::var_os("NEURECTOMY_GGUF") {
-            return measure(suite, Path::new(&file), "file");
+            let file = Path::new(&file);
+            let name = file.file_stem().unwrap_or_default().to_string_lossy();
+            return measure(suite, file, &name);
         }
+        speculation::measure(suite)?;
         let dir = tempfile::tempdir()?;
         for (name, quantisation, shape) in files(suite.smoke()) {
             let file = dir.path().join(format!("{name}.gguf"));

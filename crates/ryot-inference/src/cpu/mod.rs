@@ -17,6 +17,8 @@ mod lanes;
 mod matrix;
 mod pack;
 mod pool;
+#[cfg(target_arch = "x86_64")]
+mod prompt_attention;
 mod rope;
 mod rows;
 mod shared;

@@ -60,6 +60,11 @@ impl Needs {
             rounded: matrices.iter().any(is_packed),
         }
     }
+
+    /// Whether a packed matrix is among them.
+    pub(crate) fn rounded(self) -> bool {
+        self.rounded
+    }
 }
 
 impl Input {
@@ -112,7 +117,7 @@ impl Input {
         if rows * columns < 8192 {
             (0..rows * pieces).for_each(work);
         } else {
-            pool.run(rows * pieces, &work);
+            pool.share(rows * pieces, &work);
         }
     }
 
