@@ -72,11 +72,14 @@ pub(crate) enum Phase {
 struct Scratch {
     x: Buffer,
     input: Input,
+    /// What a prompt's down matrix is multiplied by.
+    gated: Input,
     /// Queries, keys and values; then gates and ups.
     wide: Buffer,
     mixed: Buffer,
     product: Buffer,
     /// Keys and values of a prompt, rounded.
+    #[cfg(target_arch = "x86_64")]
     rounded: Buffer,
 }
 
@@ -161,9 +164,11 @@ impl CpuDecoder {
         free.pop().unwrap_or_else(|| Scratch {
             x: Buffer::zeroed(0),
             input: Input::new(),
+            gated: Input::new(),
             wide: Buffer::zeroed(0),
             mixed: Buffer::zeroed(0),
             product: Buffer::zeroed(0),
+            #[cfg(target_arch = "x86_64")]
             rounded: Buffer::zeroed(0),
         })
     }
@@ -210,7 +215,9 @@ impl CpuDecoder {
             wide,
             mixed,
             product,
+            #[cfg(target_arch = "x86_64")]
             rounded,
+            ..
         } = scratch;
         let x = x.as_mut_f32();
         let needs = Needs::of(&[&block.query, &block.key, &block.value]);
@@ -390,8 +397,9 @@ impl CpuDecoder {
         let scale = 1.0 / (head_dim as f32).sqrt();
         let shared = SharedRows::new(mixed, head_dim);
         let work = |piece: usize| {
-            let (run, rest) = (piece % runs.len(), piece / runs.len());
-            let (split, kv_head) = (rest % splits, rest / splits);
+            // a sequence's heads lie side by side
+            let (rest, split) = (piece / splits, piece % splits);
+            let (run, kv_head) = (rest / kv_heads, rest % kv_heads);
             let run = runs[run].clone();
             let first = kv_head * group + split * QUERIES;
             let own = (group - split * QUERIES).min(QUERIES);
@@ -423,7 +431,7 @@ impl CpuDecoder {
                 target.copy_from_slice(&out[slot * padded..slot * padded + head_dim]);
             }
         };
-        self.pool.run(runs.len() * splits * kv_heads, &work);
+        self.pool.share(runs.len() * splits * kv_heads, &work);
     }
 
     fn feed_forward(
@@ -441,6 +449,7 @@ impl CpuDecoder {
         let Scratch {
             x,
             input,
+            gated,
             wide,
             product,
             ..
@@ -448,12 +457,19 @@ impl CpuDecoder {
         let x = x.as_mut_f32();
         let needs = Needs::of(&[&block.gate, &block.up]);
         self.normed(input, x, &block.feed_forward_norm, count, rounding, needs);
+        let needs = Needs::of(&[&block.down]);
+        let engine = (self.isa, &*self.pool);
+        let product = room(product, count * pitch(hidden));
+        let down = [(&block.down, 0)];
+        if gated.fill_gated(engine, input, &block.gate, &block.up, needs) {
+            gated.multiply(self.isa, &self.pool, product, pitch(hidden), &down);
+            self.add_rows(x, product, count);
+            return;
+        }
         let width = pitch(2 * feed_forward);
         let wide = room(wide, count * width);
         let places = [(&block.gate, 0), (&block.up, feed_forward)];
         input.multiply(self.isa, &self.pool, wide, width, &places);
-        let needs = Needs::of(&[&block.down]);
-        let engine = (self.isa, &*self.pool);
         let piece = if feed_forward.is_multiple_of(32) {
             PIECE
         } else {
@@ -470,9 +486,7 @@ impl CpuDecoder {
                 silu_times(self.isa, gate, up, out);
             },
         );
-        let product = room(product, count * pitch(hidden));
-        let places = [(&block.down, 0)];
-        input.multiply(self.isa, &self.pool, product, pitch(hidden), &places);
+        input.multiply(self.isa, &self.pool, product, pitch(hidden), &down);
         self.add_rows(x, product, count);
     }
 

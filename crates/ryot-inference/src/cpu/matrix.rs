@@ -123,6 +123,20 @@ impl PackedMatrix {
         }
     }
 
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(super) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Two tiles side by side; both are there.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn pair(&self, pair: usize) -> [WeightTile<'_>; 2] {
+        [self.tile(2 * pair), self.tile(2 * pair + 1)]
+    }
+
     /// The numbers of row `row`, as the type defines them.
     pub(crate) fn read_row(&self, row: usize, out: &mut [f32]) {
         let tile = self.tile(row / TILE);
@@ -262,11 +276,7 @@ pub(crate) fn multiply_prompt(
     assert!(rows.rows() * stride <= out.len(), "rows of the product");
     // several weight tiles in a row use a part of the rows in turn while it is in the cache
     let pairs = matrices.iter().map(|(m, _)| m.rows.div_ceil(2 * TILE));
-    let group_max = if rows.rows() * rows.columns() * size_of::<u16>() <= CACHED_BYTES {
-        3
-    } else {
-        PAIRS_MAX
-    };
+    let group_max = if is_cached(rows) { 3 } else { PAIRS_MAX };
     let group = (pairs.sum::<usize>() / (4 * pool.threads())).clamp(1, group_max);
     let groups = |matrix: &PackedMatrix| matrix.rows.div_ceil(2 * TILE * group);
     let pieces: usize = matrices.iter().map(|(m, _)| groups(m)).sum();
@@ -283,6 +293,11 @@ pub(crate) fn multiply_prompt(
             index -= groups(matrix);
         }
     });
+}
+
+/// Whether the second cache holds all rows while weights pass.
+pub(super) fn is_cached(rows: &Bf16Rows) -> bool {
+    rows.rows() * rows.columns() * size_of::<u16>() <= CACHED_BYTES
 }
 
 /// See [`amx::PAIRS_MAX`]; there are no tiles elsewhere.

@@ -9,6 +9,8 @@ mod decoder;
 mod dense;
 mod elementwise;
 mod format;
+#[cfg(target_arch = "x86_64")]
+mod gated;
 mod half;
 mod isa;
 mod kernel;

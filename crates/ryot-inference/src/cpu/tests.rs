@@ -2,7 +2,11 @@
 
 use super::Isa;
 use super::bf16_rows::Bf16Rows;
+#[cfg(target_arch = "x86_64")]
+use super::elementwise::silu_times;
 use super::format::BLOCK;
+#[cfg(target_arch = "x86_64")]
+use super::gated::multiply_gated;
 use super::matrix::{PackMemory, PackedMatrix, multiply_all, multiply_by, multiply_prompt};
 use super::pack::Stored;
 use super::pool::Pool;
@@ -158,6 +162,45 @@ fn rows_do_not_see_each_other() {
                 together[index * rows..(index + 1) * rows],
                 "row {index}"
             );
+        }
+    }
+}
+
+/// Gate and up products in one step give the bits of the steps one by one.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn gated_products_are_those_of_single_steps() {
+    if !Isa::has_bf16_tiles() {
+        return;
+    }
+    let mut rng = SplitMix64::new(13);
+    let pool = Pool::new(2).unwrap();
+    let (rows, columns) = (96, 1280);
+    let isa = Isa::detect();
+    let [gate, up] = [Stored::Q8_0, Stored::Q4K].map(|stored| {
+        let data = random_blocks(stored, rows, columns, &mut rng);
+        packed(stored, rows, columns, &data, &pool)
+    });
+    // the last do not fit the cache
+    for count in [1, 33, 64, 450] {
+        let input: Vec<_> = (0..count).map(|_| random_row(columns, &mut rng)).collect();
+        let input = bf16_rows(isa, &input);
+        let mut together = Bf16Rows::new();
+        multiply_gated(isa, &pool, &input, [&gate, &up], &mut together);
+        let mut out = vec![0f32; count * 2 * rows];
+        let places = [(&gate, 0), (&up, rows)];
+        multiply_prompt(&pool, &input, &mut out, 2 * rows, &places);
+        let gated: Vec<_> = out
+            .chunks_exact(2 * rows)
+            .map(|line| {
+                let mut gated = vec![0f32; rows];
+                silu_times(isa, &line[..rows], &line[rows..], &mut gated);
+                gated
+            })
+            .collect();
+        let single = bf16_rows(isa, &gated);
+        for tile in 0..single.tiles() {
+            assert_eq!(together.tile(tile, 0), single.tile(tile, 0), "{count} rows");
         }
     }
 }
