@@ -111,7 +111,8 @@ pub(crate) fn rows(
             },
         )?;
         let rate = |seconds: f64| tokens as f64 / seconds;
-        let goal = if name.contains("Q8_0") { 3.0 } else { 2.0 };
+        let eight_bits = name.to_lowercase().contains("q8");
+        let goal = if eight_bits { 3.0 } else { 2.0 };
         suite.record(
             Row::new(&format!("{name} prefill {tokens}"), "token/s", rate(ours))
                 .against("llama.cpp", rate(theirs))

@@ -29,16 +29,18 @@ const TOLERANCE: f32 = 1e-1;
 
 fn main() -> ExitCode {
     neurectomy_bench::run("inference", |suite| {
-        machine::bounds(suite);
-        speculation::measure(suite)?;
+        let bound = machine::bounds(suite);
         if let Some(file) = std::env::var_os("NEURECTOMY_GGUF") {
-            return measure(suite, Path::new(&file), "file");
+            let file = Path::new(&file);
+            let name = file.file_stem().unwrap_or_default().to_string_lossy();
+            return measure(suite, file, &name, bound);
         }
+        speculation::measure(suite)?;
         let dir = tempfile::tempdir()?;
         for (name, quantisation, shape) in files(suite.smoke()) {
             let file = dir.path().join(format!("{name}.gguf"));
             write_gguf(&file, shape, quantisation, 1)?;
-            measure(suite, &file, name)?;
+            measure(suite, &file, name, bound)?;
             std::fs::remove_file(&file)?;
         }
         Ok(())
@@ -66,7 +68,7 @@ fn files(smoke: bool) -> Vec<(&'static str, Quantisation, Shape)> {
     files
 }
 
-fn measure(suite: &mut Suite, file: &Path, name: &str) -> Result<(), BenchError> {
+fn measure(suite: &mut Suite, file: &Path, name: &str, bound: f64) -> Result<(), BenchError> {
     let file_bytes = std::fs::metadata(file)?.len();
     let resident = machine::watch_peak_memory();
     let start = Instant::now();
@@ -78,6 +80,7 @@ fn measure(suite: &mut Suite, file: &Path, name: &str) -> Result<(), BenchError>
         let measure = format!("{name} peak memory over file bytes, loaded and 512 tokens read");
         suite.record(Row::new(&measure, "ratio", over));
     }
+    machine::decode_bandwidth(suite, &model, (file, name), bound)?;
     candle::rows(suite, &model, load_ms, file, name)?;
     #[cfg(feature = "peer-llama-cpp")]
     llama_cpp::rows(suite, &model, file, name)?;

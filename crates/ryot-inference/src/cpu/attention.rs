@@ -28,34 +28,44 @@ lanes! {
 
 #[inline(always)]
 fn attend_body(head: Head<'_>, queries: &Queries<'_>, scores: &mut Vec<f32>, out: &mut [f32]) {
+    let used = queries.visible.iter().rposition(|visible| *visible > 0);
+    match used.map_or(0, |last| last + 1) {
+        0 => {}
+        // few queries are few chains of sums, so several groups and columns go together
+        1 => some::<1, 4>(head, queries, scores, out),
+        2 => some::<2, 4>(head, queries, scores, out),
+        3 => some::<3, 4>(head, queries, scores, out),
+        4 => some::<4, 4>(head, queries, scores, out),
+        5 | 6 => some::<6, 1>(head, queries, scores, out),
+        _ => some::<QUERIES, 1>(head, queries, scores, out),
+    }
+}
+
+/// The first `Q` queries, with `T` groups of keys or columns of values together.
+#[inline(always)]
+fn some<const Q: usize, const T: usize>(
+    head: Head<'_>,
+    queries: &Queries<'_>,
+    scores: &mut Vec<f32>,
+    out: &mut [f32],
+) {
     let padded = queries.padded;
     let longest = queries.visible.into_iter().max().unwrap_or(0);
     let groups = longest.div_ceil(GROUP);
     let row = groups * GROUP;
-    if scores.len() < QUERIES * row {
-        scores.resize(QUERIES * row, 0.0);
+    if scores.len() < Q * row {
+        scores.resize(Q * row, 0.0);
     }
-    let scores = &mut scores[..QUERIES * row];
-    for (group, keys) in head
-        .keys
-        .chunks_exact(padded * GROUP)
-        .take(groups)
-        .enumerate()
-    {
-        let mut sums = [[0f32; GROUP]; QUERIES];
-        for (d, keys) in keys.as_chunks::<GROUP>().0.iter().enumerate() {
-            for (q, sums) in sums.iter_mut().enumerate() {
-                let x = queries.vectors[q * padded + d];
-                for lane in 0..GROUP {
-                    sums[lane] = x.mul_add(keys[lane], sums[lane]);
-                }
-            }
-        }
-        for (q, sums) in sums.iter().enumerate() {
-            scores[q * row + group * GROUP..][..GROUP].copy_from_slice(sums);
-        }
+    let scores = &mut scores[..Q * row];
+    let mut group = 0;
+    while group + T <= groups {
+        score::<Q, T>(head, queries, group, scores, row);
+        group += T;
     }
-    let mut inverse = [0f32; QUERIES];
+    for group in group..groups {
+        score::<Q, 1>(head, queries, group, scores, row);
+    }
+    let mut inverse = [0f32; Q];
     for (q, inverse) in inverse.iter_mut().enumerate() {
         let visible = queries.visible[q];
         let scores = &mut scores[q * row..(q + 1) * row];
@@ -64,22 +74,75 @@ fn attend_body(head: Head<'_>, queries: &Queries<'_>, scores: &mut Vec<f32>, out
             *inverse = 1.0 / soften(scores);
         }
     }
-    for at in (0..padded).step_by(GROUP) {
-        let mut sums = [[0f32; GROUP]; QUERIES];
-        for (token, values) in head.values.chunks_exact(padded).take(longest).enumerate() {
-            let values: &[f32; GROUP] = values[at..at + GROUP].try_into().expect("sixteen");
-            for (q, sums) in sums.iter_mut().enumerate() {
-                let weight = scores[q * row + token];
+    let (scores, values) = (&*scores, &head.values[..longest * padded]);
+    let mut column = 0;
+    while column + T * GROUP <= padded {
+        gather::<Q, T>(values, padded, column, (scores, row), &inverse, out);
+        column += T * GROUP;
+    }
+    for column in (column..padded).step_by(GROUP) {
+        gather::<Q, 1>(values, padded, column, (scores, row), &inverse, out);
+    }
+}
+
+/// Scores of `Q` queries for `T` groups of keys from `first` on.
+#[inline(always)]
+fn score<const Q: usize, const T: usize>(
+    head: Head<'_>,
+    queries: &Queries<'_>,
+    first: usize,
+    scores: &mut [f32],
+    row: usize,
+) {
+    let padded = queries.padded;
+    let group = |t: usize| {
+        let keys = &head.keys[(first + t) * padded * GROUP..][..padded * GROUP];
+        keys.as_chunks::<GROUP>().0
+    };
+    let groups: [&[[f32; GROUP]]; T] = std::array::from_fn(group);
+    let mut sums = [[[0f32; GROUP]; T]; Q];
+    for d in 0..padded {
+        for (q, sums) in sums.iter_mut().enumerate() {
+            let x = queries.vectors[q * padded + d];
+            for (sums, keys) in sums.iter_mut().zip(&groups) {
                 for lane in 0..GROUP {
-                    sums[lane] = weight.mul_add(values[lane], sums[lane]);
+                    sums[lane] = x.mul_add(keys[d][lane], sums[lane]);
                 }
             }
         }
-        for (q, sums) in sums.iter().enumerate() {
-            let out = &mut out[q * padded + at..][..GROUP];
-            for (out, sum) in out.iter_mut().zip(sums) {
-                *out = sum * inverse[q];
+    }
+    for (q, sums) in sums.iter().enumerate() {
+        let scores = &mut scores[q * row + first * GROUP..][..T * GROUP];
+        scores.copy_from_slice(sums.as_flattened());
+    }
+}
+
+/// Weighted sums of `T` vectors of values from `column` on, for `Q` queries.
+#[inline(always)]
+fn gather<const Q: usize, const T: usize>(
+    values: &[f32],
+    padded: usize,
+    column: usize,
+    (scores, row): (&[f32], usize),
+    inverse: &[f32; Q],
+    out: &mut [f32],
+) {
+    let mut sums = [[[0f32; GROUP]; T]; Q];
+    for (token, values) in values.chunks_exact(padded).enumerate() {
+        let (values, _) = values[column..column + T * GROUP].as_chunks::<GROUP>();
+        for (q, sums) in sums.iter_mut().enumerate() {
+            let weight = scores[q * row + token];
+            for t in 0..T {
+                for lane in 0..GROUP {
+                    sums[t][lane] = weight.mul_add(values[t][lane], sums[t][lane]);
+                }
             }
+        }
+    }
+    for (q, sums) in sums.iter().enumerate() {
+        let out = &mut out[q * padded + column..][..T * GROUP];
+        for (out, sum) in out.iter_mut().zip(sums.as_flattened()) {
+            *out = sum * inverse[q];
         }
     }
 }
@@ -110,4 +173,64 @@ fn soften(scores: &mut [f32]) -> f32 {
         }
     }
     add_lanes(sums)
+}
+
+#[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "test numbers are small")]
+mod tests {
+    use super::*;
+    use crate::cpu::Isa;
+    use crate::cpu::kv::{CpuKv, KvLayout};
+    use crate::sampler::SplitMix64;
+
+    /// However many queries go together, and whatever the instruction set: the same bits.
+    #[test]
+    fn queries_do_not_see_each_other() {
+        let mut rng = SplitMix64::new(12);
+        let mut numbers = |len: usize| -> Vec<f32> {
+            let number = |_| (rng.next_unit() * 4.0 - 2.0) as f32;
+            (0..len).map(number).collect()
+        };
+        for (head_dim, len) in [(16, 5), (40, 33), (64, 100), (80, 70), (128, 17)] {
+            let layout = KvLayout {
+                layers: 1,
+                kv_heads: 1,
+                head_dim,
+            };
+            let padded = layout.padded();
+            let mut kv = CpuKv::new(layout);
+            kv.reserve(0, len, 4096);
+            kv.write(0, len, &numbers(2 * len * head_dim));
+            let vectors = numbers(QUERIES * padded);
+            let run = |isa, used: &[usize]| {
+                let mut own = vec![0f32; QUERIES * padded];
+                let mut visible = [0; QUERIES];
+                for (slot, q) in used.iter().enumerate() {
+                    visible[slot] = len - q % 3;
+                    let vector = &vectors[q * padded..][..head_dim];
+                    own[slot * padded..][..head_dim].copy_from_slice(vector);
+                }
+                let queries = Queries {
+                    vectors: &own,
+                    visible,
+                    padded,
+                };
+                let mut out = vec![0f32; QUERIES * padded];
+                attend(isa, kv.head(0, 0), &queries, &mut Vec::new(), &mut out);
+                let bits = out.chunks_exact(padded).take(used.len());
+                let bits = bits.map(|v| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>());
+                bits.collect::<Vec<_>>()
+            };
+            let all: Vec<usize> = (0..QUERIES).collect();
+            let together = run(Isa::Scalar, &all);
+            for isa in Isa::all() {
+                for count in 1..=QUERIES {
+                    let some = run(isa, &all[..count]);
+                    assert_eq!(some, together[..count], "{isa:?} {count} of {head_dim}");
+                }
+                let last = run(isa, &all[QUERIES - 1..]);
+                assert_eq!(last[0], together[QUERIES - 1], "{isa:?} {head_dim}");
+            }
+        }
+    }
 }

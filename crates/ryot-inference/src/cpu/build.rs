@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor};
 
 use super::decoder::{CpuBlock, CpuDecoder};
 use super::dense::DenseMatrix;
-use super::matrix::PackedMatrix;
+use super::matrix::{PackMemory, PackedMatrix};
 use super::pack::Stored;
 use super::pool::Pool;
 use super::rope::RopeTable;
@@ -16,15 +16,19 @@ use crate::error::{InferError, Result};
 use crate::model::{Architecture, ModelConfig};
 use crate::weights::{Matrix, Role, WeightSource};
 
-/// Reads every tensor of the architecture from `source` and repacks it; the original is dropped
-/// tensor by tensor.
+/// Reads every tensor of the architecture from `source`; quantised ones are repacked as they are
+/// read.
 pub(crate) fn build(
     config: &ModelConfig,
     source: &mut dyn WeightSource,
     rope: RopeTable,
     pool: Arc<Pool>,
 ) -> Result<CpuDecoder> {
-    let mut builder = Builder { source, pool };
+    let mut builder = Builder {
+        source,
+        pool,
+        memory: PackMemory::default(),
+    };
     let table = (Role::TokenEmbedding, None, [config.vocab, config.hidden]);
     let embedding = builder.matrix(table)?;
     let output = if builder.source.has(Role::Output, None) {
@@ -51,6 +55,7 @@ pub(crate) fn build(
 struct Builder<'a> {
     source: &'a mut dyn WeightSource,
     pool: Arc<Pool>,
+    memory: PackMemory,
 }
 
 impl Builder<'_> {
@@ -119,16 +124,20 @@ impl Builder<'_> {
             let matrix = DenseMatrix::pack(rows, columns, &values);
             Ok(Weights::Dense(Arc::new(matrix)))
         };
+        let shape = [rows, columns];
+        let wanted = |kind| stored(kind).is_some();
+        if let Some(mut blocks) = self.source.blocks(role, layer, shape, &wanted)?
+            && let Some(stored) = stored(blocks.kind())
+        {
+            let read = &mut |buffer: &mut [u8]| blocks.fill(buffer);
+            let matrix = PackedMatrix::pack(stored, shape, &self.pool, &mut self.memory, read)?;
+            return Ok(Weights::Packed(Arc::new(matrix)));
+        }
         match self.source.matrix(role, layer, rows, columns)? {
             Matrix::Dense(tensor) => dense(&tensor),
             Matrix::Quantised(blocks) => {
-                let Some(stored) = stored(blocks.dtype()) else {
-                    let widened = blocks.dequantize(&Device::Cpu);
-                    return dense(&widened.map_err(InferError::backend("widen tensor"))?);
-                };
-                let data = blocks.data().map_err(InferError::backend("read tensor"))?;
-                let matrix = PackedMatrix::pack(stored, rows, columns, &data, &self.pool);
-                Ok(Weights::Packed(Arc::new(matrix)))
+                let widened = blocks.dequantize(&Device::Cpu);
+                dense(&widened.map_err(InferError::backend("widen tensor"))?)
             }
         }
     }

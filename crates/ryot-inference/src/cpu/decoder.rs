@@ -4,9 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Isa;
 use super::attention::{QUERIES, Queries, attend};
+use super::buffer::Buffer;
 use super::elementwise::{add, rms_norm, silu_times};
-use super::kv::{CpuKv, KvLayout};
+use super::kv::{CpuKv, KvLayout, LayerMut};
 use super::pool::Pool;
+#[cfg(target_arch = "x86_64")]
+use super::prompt_attention::Prompt;
 use super::rope::RopeTable;
 use super::shared::SharedRows;
 use super::weights::{Input, Needs, Rounding, Weights};
@@ -67,12 +70,17 @@ pub(crate) enum Phase {
 /// Memory of one call.
 #[derive(Debug)]
 struct Scratch {
-    x: Vec<f32>,
+    x: Buffer,
     input: Input,
+    /// What a prompt's down matrix is multiplied by.
+    gated: Input,
     /// Queries, keys and values; then gates and ups.
-    wide: Vec<f32>,
-    mixed: Vec<f32>,
-    product: Vec<f32>,
+    wide: Buffer,
+    mixed: Buffer,
+    product: Buffer,
+    /// Keys and values of a prompt, rounded.
+    #[cfg(target_arch = "x86_64")]
+    rounded: Buffer,
 }
 
 /// One row of a call.
@@ -139,7 +147,8 @@ impl CpuDecoder {
             Phase::Prompt if Isa::has_bf16_tiles() => Rounding::Bf16,
             Phase::Prompt | Phase::Decode => Rounding::Bytes,
         };
-        let table = self.rope.angles(rows.iter().map(|r| r.position));
+        let positions: Vec<usize> = rows.iter().map(|row| row.position).collect();
+        let table = self.rope.angles(&self.pool, &positions);
         for (index, block) in self.blocks.iter().enumerate() {
             self.attention(index, block, parts, &rows, rounding, &table, &mut scratch);
             self.feed_forward(block, rows.len(), rounding, &mut scratch);
@@ -153,20 +162,30 @@ impl CpuDecoder {
     fn take_scratch(&self) -> Scratch {
         let mut free = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         free.pop().unwrap_or_else(|| Scratch {
-            x: Vec::new(),
+            x: Buffer::zeroed(0),
             input: Input::new(),
-            wide: Vec::new(),
-            mixed: Vec::new(),
-            product: Vec::new(),
+            gated: Input::new(),
+            wide: Buffer::zeroed(0),
+            mixed: Buffer::zeroed(0),
+            product: Buffer::zeroed(0),
+            #[cfg(target_arch = "x86_64")]
+            rounded: Buffer::zeroed(0),
         })
     }
 
-    fn embed(&self, parts: &[Part<'_>], x: &mut Vec<f32>) {
+    fn embed(&self, parts: &[Part<'_>], x: &mut Buffer) {
         let hidden = self.config.hidden;
         let tokens: Vec<u32> = parts.iter().flat_map(|p| p.tokens).copied().collect();
-        x.resize(tokens.len() * hidden, 0.0);
-        for (x, token) in x.chunks_exact_mut(hidden).zip(tokens) {
-            self.embedding.read_row(token as usize, x);
+        let x = SharedRows::new(room(x, tokens.len() * hidden), hidden);
+        let work = |row: usize| {
+            // SAFETY: one row is one item of the region.
+            let x = unsafe { x.row(row) };
+            self.embedding.read_row(tokens[row] as usize, x);
+        };
+        if tokens.len() < 4 {
+            (0..tokens.len()).for_each(work);
+        } else {
+            self.pool.share(tokens.len(), &work);
         }
     }
 
@@ -189,24 +208,21 @@ impl CpuDecoder {
             ..
         } = self.config;
         let (count, q_width, kv_width) = (rows.len(), heads * head_dim, kv_heads * head_dim);
-        let width = q_width + 2 * kv_width;
+        let width = pitch(q_width + 2 * kv_width);
         let Scratch {
             x,
             input,
             wide,
             mixed,
             product,
+            #[cfg(target_arch = "x86_64")]
+            rounded,
+            ..
         } = scratch;
-        let matrices = [&block.query, &block.key, &block.value];
-        self.normed(
-            input,
-            x,
-            &block.attention_norm,
-            count,
-            rounding,
-            Needs::of(&matrices),
-        );
-        resize(wide, count * width);
+        let x = x.as_mut_f32();
+        let needs = Needs::of(&[&block.query, &block.key, &block.value]);
+        self.normed(input, x, &block.attention_norm, count, rounding, needs);
+        let wide = room(wide, count * width);
         let places = [
             (&block.query, 0),
             (&block.key, q_width),
@@ -214,27 +230,36 @@ impl CpuDecoder {
         ];
         input.multiply(self.isa, &self.pool, wide, width, &places);
         self.turn(block, wide, width, rows, table);
-        for (part, Part { kv, .. }) in parts.iter_mut().enumerate() {
-            let target = kv.layer_mut(layer);
-            let own = |(_, row): &(usize, &Row)| row.part == part;
-            let wide = &*wide;
-            let store = |head: usize| {
-                for (index, row) in rows.iter().enumerate().filter(own) {
-                    let key = index * width + q_width + head * head_dim;
-                    let keys = &wide[key..key + head_dim];
-                    let values = &wide[key + kv_width..key + kv_width + head_dim];
-                    // SAFETY: one head is one piece of the region.
-                    unsafe { target.set(head, row.position, keys, values) };
-                }
-            };
-            if count < 16 {
-                (0..kv_heads).for_each(store);
-            } else {
-                self.pool.run(kv_heads, &store);
+        let targets: Vec<LayerMut<'_>> = parts.iter_mut().map(|p| p.kv.layer_mut(layer)).collect();
+        let store = |head: usize| {
+            for (row, wide) in rows.iter().zip(wide.chunks_exact(width)) {
+                let key = q_width + head * head_dim;
+                let keys = &wide[key..key + head_dim];
+                let values = &wide[key + kv_width..key + kv_width + head_dim];
+                // SAFETY: one head is one piece of the region.
+                unsafe { targets[row.part].set(head, row.position, keys, values) };
             }
+        };
+        if count < 32 {
+            (0..kv_heads).for_each(store);
+        } else {
+            self.pool.run(kv_heads, &store);
         }
-        resize(mixed, count * q_width);
-        self.mix(layer, parts, rows, wide, width, mixed);
+        drop(targets);
+        let mixed = room(mixed, count * q_width);
+        match rounding {
+            // numbers of a float model are not rounded
+            #[cfg(target_arch = "x86_64")]
+            Rounding::Bf16 if needs.rounded() => self.mix_prompt(&mut Prompt {
+                layer,
+                parts,
+                wide,
+                width,
+                mixed,
+                rounded,
+            }),
+            _ => self.mix(layer, parts, rows, wide, width, mixed),
+        }
         let needs = Needs::of(&[&block.attention_output]);
         let engine = (self.isa, &*self.pool);
         let piece = if count >= 4 { q_width } else { PIECE };
@@ -248,9 +273,9 @@ impl CpuDecoder {
                 out.copy_from_slice(&mixed[from..from + out.len()]);
             },
         );
-        resize(product, count * hidden);
+        let product = room(product, count * pitch(hidden));
         let places = [(&block.attention_output, 0)];
-        input.multiply(self.isa, &self.pool, product, hidden, &places);
+        input.multiply(self.isa, &self.pool, product, pitch(hidden), &places);
         self.add_rows(x, product, count);
     }
 
@@ -307,7 +332,8 @@ impl CpuDecoder {
             // SAFETY: one row is one piece of the region.
             let line = unsafe { shared.row(index) };
             let (queries, rest) = line.split_at_mut(heads * head_dim);
-            let (keys, values) = rest.split_at_mut(kv_heads * head_dim);
+            let (keys, rest) = rest.split_at_mut(kv_heads * head_dim);
+            let values = &mut rest[..kv_heads * head_dim];
             let mut normed = vec![0f32; head_dim];
             let norms = [block.query_norm.as_ref(), block.key_norm.as_ref()];
             for (line, bias) in [&mut *queries, &mut *keys, values]
@@ -324,14 +350,14 @@ impl CpuDecoder {
                         rms_norm(self.isa, head, norm, epsilon, &mut normed);
                         head.copy_from_slice(&normed);
                     }
-                    table.turn(index, head);
+                    table.turn(self.isa, index, head);
                 }
             }
         };
         if rows.len() < 4 {
             (0..rows.len()).for_each(work);
         } else {
-            self.pool.run(rows.len(), &work);
+            self.pool.share(rows.len(), &work);
         }
     }
 
@@ -371,8 +397,9 @@ impl CpuDecoder {
         let scale = 1.0 / (head_dim as f32).sqrt();
         let shared = SharedRows::new(mixed, head_dim);
         let work = |piece: usize| {
-            let (run, rest) = (piece % runs.len(), piece / runs.len());
-            let (split, kv_head) = (rest % splits, rest / splits);
+            // a sequence's heads lie side by side
+            let (rest, split) = (piece / splits, piece % splits);
+            let (run, kv_head) = (rest / kv_heads, rest % kv_heads);
             let run = runs[run].clone();
             let first = kv_head * group + split * QUERIES;
             let own = (group - split * QUERIES).min(QUERIES);
@@ -404,7 +431,7 @@ impl CpuDecoder {
                 target.copy_from_slice(&out[slot * padded..slot * padded + head_dim]);
             }
         };
-        self.pool.run(runs.len() * splits * kv_heads, &work);
+        self.pool.share(runs.len() * splits * kv_heads, &work);
     }
 
     fn feed_forward(
@@ -422,18 +449,27 @@ impl CpuDecoder {
         let Scratch {
             x,
             input,
+            gated,
             wide,
             product,
             ..
         } = scratch;
+        let x = x.as_mut_f32();
         let needs = Needs::of(&[&block.gate, &block.up]);
         self.normed(input, x, &block.feed_forward_norm, count, rounding, needs);
-        let width = 2 * feed_forward;
-        resize(wide, count * width);
-        let places = [(&block.gate, 0), (&block.up, feed_forward)];
-        input.multiply(self.isa, &self.pool, wide, width, &places);
         let needs = Needs::of(&[&block.down]);
         let engine = (self.isa, &*self.pool);
+        let product = room(product, count * pitch(hidden));
+        let down = [(&block.down, 0)];
+        if gated.fill_gated(engine, input, &block.gate, &block.up, needs) {
+            gated.multiply(self.isa, &self.pool, product, pitch(hidden), &down);
+            self.add_rows(x, product, count);
+            return;
+        }
+        let width = pitch(2 * feed_forward);
+        let wide = room(wide, count * width);
+        let places = [(&block.gate, 0), (&block.up, feed_forward)];
+        input.multiply(self.isa, &self.pool, wide, width, &places);
         let piece = if feed_forward.is_multiple_of(32) {
             PIECE
         } else {
@@ -450,8 +486,7 @@ impl CpuDecoder {
                 silu_times(self.isa, gate, up, out);
             },
         );
-        resize(product, count * hidden);
-        input.multiply(self.isa, &self.pool, product, hidden, &[(&block.down, 0)]);
+        input.multiply(self.isa, &self.pool, product, pitch(hidden), &down);
         self.add_rows(x, product, count);
     }
 
@@ -461,18 +496,19 @@ impl CpuDecoder {
         let work = |row: usize| {
             // SAFETY: one row is one piece of the region.
             let x = unsafe { shared.row(row) };
-            add(self.isa, x, &product[row * hidden..(row + 1) * hidden]);
+            add(self.isa, x, &product[row * pitch(hidden)..][..hidden]);
         };
         if count < 16 {
             (0..count).for_each(work);
         } else {
-            self.pool.run(count, &work);
+            self.pool.share(count, &work);
         }
     }
 
     fn logits(&self, wanted: &[usize], scratch: &mut Scratch) -> Vec<f32> {
         let ModelConfig { hidden, vocab, .. } = self.config;
         let Scratch { x, input, .. } = scratch;
+        let x = x.as_f32();
         let rows: Vec<f32> = wanted
             .iter()
             .flat_map(|row| &x[row * hidden..(row + 1) * hidden])
@@ -503,9 +539,15 @@ thread_local! {
     static SCORES: std::cell::RefCell<Vec<f32>> = const { std::cell::RefCell::new(Vec::new()) };
 }
 
-/// Makes room; what is in it is overwritten before it is read.
-fn resize(buffer: &mut Vec<f32>, len: usize) {
-    if buffer.len() < len {
-        buffer.resize(len, 0.0);
-    }
+/// From one row of a product to the next: an odd number of cache lines, as rows a power of two
+/// apart would have few places in the cache.
+fn pitch(width: usize) -> usize {
+    const LINE: usize = 64 / size_of::<f32>();
+    (width.div_ceil(LINE) | 1) * LINE
+}
+
+/// Makes room for `len` numbers; what is in it is overwritten before it is read.
+fn room(buffer: &mut Buffer, len: usize) -> &mut [f32] {
+    buffer.resize(len * size_of::<f32>());
+    buffer.as_mut_f32()
 }

@@ -33,6 +33,12 @@ impl Isa {
         })
     }
 
+    /// Whether batches of generated tokens go through tiles of bytes (AMX), which give the same bits
+    /// as the other kernels; wherever prompts go through tiles of bfloat16.
+    pub(crate) fn has_byte_tiles() -> bool {
+        Self::has_bf16_tiles()
+    }
+
     /// Whether prompts go through tiles of bfloat16 (AMX); not if `NEURECTOMY_SIMD` is `avx512`.
     pub(crate) fn has_bf16_tiles() -> bool {
         #[cfg(target_arch = "x86_64")]

@@ -28,21 +28,20 @@ impl KvLayout {
     }
 }
 
-/// Keys `[layer][head][token / 16][number][token % 16]` and values
-/// `[layer][head][token][number]`, f32.
+/// Per layer and head keys `[token / 16][number][token % 16]`, then values `[token][number]`, f32;
+/// all in one piece of memory, so that large pages can back it.
 #[derive(Debug)]
 pub(crate) struct CpuKv {
     layout: KvLayout,
     capacity: usize,
-    keys: Vec<Buffer>,
-    values: Vec<Buffer>,
+    data: Buffer,
 }
 
 /// Keys and values of one layer, to be written head by head.
 pub(super) struct LayerMut<'a> {
     layout: KvLayout,
-    keys: SharedRows<'a, f32>,
-    values: SharedRows<'a, f32>,
+    /// Of each head keys, then values.
+    planes: SharedRows<'a, f32>,
 }
 
 /// Keys and values of one head.
@@ -59,8 +58,7 @@ impl CpuKv {
         Self {
             layout,
             capacity: 0,
-            keys: Vec::new(),
-            values: Vec::new(),
+            data: Buffer::zeroed(0),
         }
     }
 
@@ -92,47 +90,46 @@ impl CpuKv {
             layers, kv_heads, ..
         } = self.layout;
         let padded = self.layout.padded();
-        let plane = |capacity: usize| capacity * padded;
-        let grown = |old: Option<&Buffer>, held: usize| {
-            let mut new = Buffer::zeroed(kv_heads * plane(capacity) * size_of::<f32>());
-            if let Some(old) = old {
-                for head in 0..kv_heads {
-                    let from = &old.as_f32()[head * plane(self.capacity)..][..held * padded];
-                    new.as_mut_f32()[head * plane(capacity)..][..held * padded]
-                        .copy_from_slice(from);
-                }
-            }
-            new
-        };
+        let planes = 2 * layers * kv_heads;
+        let mut data = Buffer::zeroed(planes * capacity * padded * size_of::<f32>());
         // whole groups of keys are copied; both layouts hold `held * padded` numbers then
-        let held_keys = held.next_multiple_of(GROUP).min(self.capacity);
+        let copied = held.next_multiple_of(GROUP).min(self.capacity) * padded;
+        if copied > 0 {
+            let old = self.data.as_f32().chunks_exact(self.capacity * padded);
+            let new = data.as_mut_f32().chunks_exact_mut(capacity * padded);
+            for (new, old) in new.zip(old) {
+                new[..copied].copy_from_slice(&old[..copied]);
+            }
+        }
         Self {
             layout: self.layout,
             capacity,
-            keys: (0..layers)
-                .map(|l| grown(self.keys.get(l), held_keys))
-                .collect(),
-            values: (0..layers)
-                .map(|l| grown(self.values.get(l), held))
-                .collect(),
+            data,
         }
     }
 
+    /// Numbers of a head's keys, or of its values.
+    fn plane(&self) -> usize {
+        self.capacity * self.layout.padded()
+    }
+
     pub(super) fn layer_mut(&mut self, layer: usize) -> LayerMut<'_> {
-        let plane = self.capacity * self.layout.padded();
+        let plane = self.plane();
+        let each = 2 * self.layout.kv_heads * plane;
         LayerMut {
             layout: self.layout,
-            keys: SharedRows::new(self.keys[layer].as_mut_f32(), plane),
-            values: SharedRows::new(self.values[layer].as_mut_f32(), plane),
+            planes: SharedRows::new(
+                &mut self.data.as_mut_f32()[layer * each..(layer + 1) * each],
+                plane,
+            ),
         }
     }
 
     pub(super) fn head(&self, layer: usize, head: usize) -> Head<'_> {
-        let plane = self.capacity * self.layout.padded();
-        Head {
-            keys: &self.keys[layer].as_f32()[head * plane..(head + 1) * plane],
-            values: &self.values[layer].as_f32()[head * plane..(head + 1) * plane],
-        }
+        let plane = self.plane();
+        let from = 2 * (layer * self.layout.kv_heads + head) * plane;
+        let (keys, values) = self.data.as_f32()[from..from + 2 * plane].split_at(plane);
+        Head { keys, values }
     }
 
     /// Appends to `out` the numbers of tokens `start..end`: per layer, keys then values, each
@@ -197,7 +194,8 @@ impl LayerMut<'_> {
     /// One thread a head.
     pub(super) unsafe fn set(&self, head: usize, token: usize, keys: &[f32], values: &[f32]) {
         // SAFETY: passed on to the caller.
-        let (all_keys, all_values) = unsafe { (self.keys.row(head), self.values.row(head)) };
+        let (all_keys, all_values) =
+            unsafe { (self.planes.row(2 * head), self.planes.row(2 * head + 1)) };
         for (d, key) in keys.iter().enumerate() {
             all_keys[self.layout.key_at(token, d)] = *key;
         }

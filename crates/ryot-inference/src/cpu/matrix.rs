@@ -1,18 +1,40 @@
 //! A packed weight matrix and its product with rows of activations.
 
+#[cfg(target_arch = "x86_64")]
 use std::cell::RefCell;
+use std::sync::{Mutex, PoisonError};
 
 use super::bf16_rows::Bf16Rows;
-use super::buffer::Buffer;
+use super::buffer::{Arena, Buffer};
 use super::format::{BLOCK, Format, TILE};
 use super::isa::Isa;
 #[cfg(target_arch = "x86_64")]
 use super::kernel::amx::{self, PAIRS_MAX, Workspace};
+#[cfg(target_arch = "x86_64")]
+use super::kernel::amx_bytes::{ByteTiles, ROWS_MIN};
 use super::kernel::{self, Sums, WeightTile};
 use super::pack::{Stored, TileBuilder};
 use super::pool::Pool;
-use super::rows::QuantisedRows;
+use super::rows::{QuantisedRows, RowTile};
 use super::shared::SharedRows;
+use crate::error::Result;
+
+/// Where the matrices of a model are packed.
+#[derive(Debug, Default)]
+pub(crate) struct PackMemory {
+    arena: Arena,
+    /// For bytes of the file on their way.
+    read: [Vec<u8>; 2],
+}
+
+/// Fills a buffer with the bytes of a tensor that follow those given before.
+pub(crate) type ReadNext<'a> = dyn FnMut(&mut [u8]) -> Result<()> + Send + 'a;
+
+/// Activations of a prompt that stay in the second cache while all weights pass.
+const CACHED_BYTES: usize = 1 << 20;
+
+/// Bytes of a file that are read while those before are repacked.
+const RUN_BYTES: usize = 1 << 20;
 
 /// Weights `[rows, columns]` in tiles of sixteen rows, at the bits of the file.
 #[derive(Debug)]
@@ -25,48 +47,68 @@ pub(crate) struct PackedMatrix {
 }
 
 impl PackedMatrix {
-    /// Repacks `data`, the bytes of a GGUF tensor of `rows` rows; `columns` is a multiple of 32,
-    /// and of 256 for the K types.
+    /// Repacks a GGUF tensor of `rows` rows, whose bytes `read` gives in order, one run of rows after
+    /// the other; `columns` is a multiple of 32, and of 256 for the K types.
+    ///
+    /// While one run is repacked, the next one is read.
     pub(crate) fn pack(
         stored: Stored,
-        rows: usize,
-        columns: usize,
-        data: &[u8],
+        [rows, columns]: [usize; 2],
         pool: &Pool,
-    ) -> Self {
+        memory: &mut PackMemory,
+        read: &mut ReadNext<'_>,
+    ) -> Result<Self> {
         let format = stored.format();
         let (tiles, blocks) = (rows.div_ceil(TILE), columns / BLOCK);
         let tile_bytes = blocks * format.block_bytes();
         let scale_bytes = format.scale_bytes(blocks);
-        let mut bytes = Buffer::zeroed(tiles * tile_bytes);
-        let mut scales = Buffer::zeroed(tiles * scale_bytes);
-        let row_bytes = data.len() / rows.max(1);
-        {
+        let mut bytes = memory.arena.take(tiles * tile_bytes);
+        let mut scales = memory.arena.take(tiles * scale_bytes);
+        let (each, block_bytes) = stored.stored_block();
+        let row_bytes = columns / each * block_bytes;
+        let run = (RUN_BYTES / row_bytes.max(1) / TILE * TILE).clamp(TILE, rows.max(TILE));
+        let [mut now, mut next] = memory.read.each_mut();
+        now.resize(run.min(rows) * row_bytes, 0);
+        read(now)?;
+        for from in (0..rows).step_by(run) {
+            let count = run.min(rows - from);
+            next.resize(run.min(rows - from - count) * row_bytes, 0);
             let bytes = SharedRows::new(bytes.as_mut_slice(), tile_bytes);
             let scales = SharedRows::new(scales.as_mut_slice(), scale_bytes);
-            pool.run(tiles, &|tile| {
+            let reading = Mutex::new((&mut *read, &mut *next, Ok(())));
+            let current: &[u8] = now;
+            pool.run(count.div_ceil(TILE) + 1, &|piece| {
+                let Some(tile) = piece.checked_sub(1) else {
+                    let mut reading = reading.lock().unwrap_or_else(PoisonError::into_inner);
+                    let (read, next, result) = &mut *reading;
+                    *result = if next.is_empty() { Ok(()) } else { read(next) };
+                    return;
+                };
+                let index = from / TILE + tile;
                 // SAFETY: every tile is one piece of the region, done by one thread.
-                let (bytes, scales) = unsafe { (bytes.row(tile), scales.row(tile)) };
+                let (bytes, scales) = unsafe { (bytes.row(index), scales.row(index)) };
                 let mut builder = TileBuilder {
                     stored,
                     blocks,
                     bytes,
                     scales,
                 };
-                let from = tile * TILE;
-                for row in 0..TILE.min(rows - from) {
-                    let start = (from + row) * row_bytes;
-                    builder.place(row, &data[start..start + row_bytes]);
+                let data = current.chunks_exact(row_bytes).skip(tile * TILE).take(TILE);
+                for (row, data) in data.enumerate() {
+                    builder.place(row, data);
                 }
             });
+            let reading = reading.into_inner().unwrap_or_else(PoisonError::into_inner);
+            reading.2?;
+            std::mem::swap(&mut now, &mut next);
         }
-        Self {
+        Ok(Self {
             format,
             rows,
             columns,
             bytes,
             scales,
-        }
+        })
     }
 
     fn tile(&self, index: usize) -> WeightTile<'_> {
@@ -79,6 +121,20 @@ impl PackedMatrix {
             bytes: &self.bytes.as_slice()[index * bytes..(index + 1) * bytes],
             scales: &self.scales.as_slice()[index * scales..(index + 1) * scales],
         }
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(super) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Two tiles side by side; both are there.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn pair(&self, pair: usize) -> [WeightTile<'_>; 2] {
+        [self.tile(2 * pair), self.tile(2 * pair + 1)]
     }
 
     /// The numbers of row `row`, as the type defines them.
@@ -99,6 +155,20 @@ pub(crate) fn multiply_all(
     stride: usize,
     matrices: &[(&PackedMatrix, usize)],
 ) {
+    let tiles = isa == Isa::Avx512 && Isa::has_byte_tiles();
+    multiply_by((isa, tiles), pool, rows, out, stride, matrices);
+}
+
+/// [`multiply_all`] with or without matrix tiles.
+pub(super) fn multiply_by(
+    (isa, with_tiles): (Isa, bool),
+    pool: &Pool,
+    rows: &mut QuantisedRows,
+    out: &mut [f32],
+    stride: usize,
+    matrices: &[(&PackedMatrix, usize)],
+) {
+    assert!(!with_tiles || Isa::has_byte_tiles(), "tiles of bytes");
     for (matrix, at) in matrices {
         assert_eq!(rows.columns(), matrix.columns, "columns of both factors");
         assert!(at + matrix.rows <= stride, "columns of the product");
@@ -107,16 +177,18 @@ pub(crate) fn multiply_all(
     let rows = &*rows;
     assert!(rows.rows() * stride <= out.len(), "rows of the product");
     let tiles: usize = matrices.iter().map(|(m, _)| m.rows.div_ceil(TILE)).sum();
+    let with_tiles = with_tiles && rows.rows() >= ROWS_MIN;
     // pieces small enough to share out evenly, large enough to hide the counter
     let each = (tiles / (pool.threads() * 16)).clamp(1, 32);
     let out = SharedRows::new(out, stride);
     pool.run(tiles.div_ceil(each), &|piece| {
+        let mut kernel = Kernel::new(isa, with_tiles);
         for tile in piece * each..tiles.min((piece + 1) * each) {
             let mut tile = tile;
             for (matrix, at) in matrices {
                 let own = matrix.rows.div_ceil(TILE);
                 if tile < own {
-                    matrix.one_tile(isa, rows, tile, &out, *at);
+                    matrix.one_tile(&mut kernel, rows, tile, &out, *at);
                     break;
                 }
                 tile -= own;
@@ -125,10 +197,40 @@ pub(crate) fn multiply_all(
     });
 }
 
+/// What one thread multiplies with.
+struct Kernel {
+    isa: Isa,
+    #[cfg(target_arch = "x86_64")]
+    tiles: Option<ByteTiles>,
+}
+
+impl Kernel {
+    #[cfg(target_arch = "x86_64")]
+    fn new(isa: Isa, with_tiles: bool) -> Self {
+        // SAFETY: tiles are wished for only where they are.
+        let tiles = with_tiles.then(|| unsafe { ByteTiles::new() });
+        Self { isa, tiles }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn new(isa: Isa, _with_tiles: bool) -> Self {
+        Self { isa }
+    }
+
+    fn multiply(&mut self, weights: &WeightTile<'_>, rows: &RowTile<'_>, sums: &mut Sums) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(tiles) = self.tiles.as_mut().filter(|_| rows.height >= ROWS_MIN) {
+            tiles.multiply(weights, rows, sums);
+            return;
+        }
+        kernel::multiply(self.isa, weights, rows, sums);
+    }
+}
+
 impl PackedMatrix {
     fn one_tile(
         &self,
-        isa: Isa,
+        kernel: &mut Kernel,
         rows: &QuantisedRows,
         tile: usize,
         out: &SharedRows<'_, f32>,
@@ -140,7 +242,7 @@ impl PackedMatrix {
         let mut sums = Sums([[0.0; TILE]; TILE]);
         for index in 0..rows.tiles() {
             let part = rows.tile(index, self.format);
-            kernel::multiply(isa, &weights, &part, &mut sums);
+            kernel.multiply(&weights, &part, &mut sums);
             for (m, line) in sums.0.iter().enumerate().take(part.height) {
                 // SAFETY: this tile's columns of the product are written by this piece alone.
                 let target = unsafe { out.part(index * TILE + m, from, width) };
@@ -172,12 +274,10 @@ pub(crate) fn multiply_prompt(
         assert!(at + matrix.rows <= stride, "columns of the product");
     }
     assert!(rows.rows() * stride <= out.len(), "rows of the product");
-    // groups of weight tiles as large as leaves some for every thread
-    let pairs: usize = matrices
-        .iter()
-        .map(|(m, _)| m.rows.div_ceil(2 * TILE))
-        .sum();
-    let group = (pairs / (4 * pool.threads())).clamp(1, PAIRS_MAX);
+    // several weight tiles in a row use a part of the rows in turn while it is in the cache
+    let pairs = matrices.iter().map(|(m, _)| m.rows.div_ceil(2 * TILE));
+    let group_max = if is_cached(rows) { 3 } else { PAIRS_MAX };
+    let group = (pairs.sum::<usize>() / (4 * pool.threads())).clamp(1, group_max);
     let groups = |matrix: &PackedMatrix| matrix.rows.div_ceil(2 * TILE * group);
     let pieces: usize = matrices.iter().map(|(m, _)| groups(m)).sum();
     let out = SharedRows::new(out, stride);
@@ -195,9 +295,17 @@ pub(crate) fn multiply_prompt(
     });
 }
 
+/// Whether the second cache holds all rows while weights pass.
+pub(super) fn is_cached(rows: &Bf16Rows) -> bool {
+    rows.rows() * rows.columns() * size_of::<u16>() <= CACHED_BYTES
+}
+
 /// See [`amx::PAIRS_MAX`]; there are no tiles elsewhere.
 #[cfg(not(target_arch = "x86_64"))]
 const PAIRS_MAX: usize = 1;
+/// See [`ROWS_MIN`](super::kernel::amx_bytes::ROWS_MIN).
+#[cfg(not(target_arch = "x86_64"))]
+const ROWS_MIN: usize = usize::MAX;
 
 #[cfg(target_arch = "x86_64")]
 impl PackedMatrix {
@@ -218,21 +326,13 @@ impl PackedMatrix {
             // an odd tile at the end is computed twice and written once
             *weights = [self.tile(from), self.tile((from + 1).min(tiles - 1))];
         }
-        let give = |row: usize, pair: usize, sums: &[[u8; TILE * 4]; 2]| {
-            for (half, sums) in sums.iter().enumerate() {
-                let from = (first + 2 * pair + half) * TILE;
-                let width = TILE.min(self.rows.saturating_sub(from));
-                if width == 0 {
-                    return;
-                }
-                // SAFETY: these columns of the product are written by this piece alone.
-                let target = unsafe { out.part(row, at + from, width) };
-                for (value, bytes) in target.iter_mut().zip(sums.as_chunks::<4>().0) {
-                    *value = f32::from_le_bytes(*bytes);
-                }
-            }
+        let target = amx::Target {
+            out,
+            at: at + first * TILE,
+            columns: self.rows - first * TILE,
         };
-        // SAFETY: the instruction set was asserted.
-        unsafe { amx::multiply(&weights[..used], rows, workspace, give) };
+        // SAFETY: the instruction set was asserted; these columns of the product are written by this
+        // piece alone.
+        unsafe { amx::multiply(&weights[..used], rows, workspace, &target) };
     }
 }

@@ -9,6 +9,8 @@ mod decoder;
 mod dense;
 mod elementwise;
 mod format;
+#[cfg(target_arch = "x86_64")]
+mod gated;
 mod half;
 mod isa;
 mod kernel;
@@ -17,6 +19,8 @@ mod lanes;
 mod matrix;
 mod pack;
 mod pool;
+#[cfg(target_arch = "x86_64")]
+mod prompt_attention;
 mod rope;
 mod rows;
 mod shared;

@@ -5,6 +5,9 @@
 
 use super::format::{BLOCK, Format, SUPER, TILE};
 
+/// Groups of four columns in a block.
+const GROUPS: usize = BLOCK / 4;
+
 /// Types of a GGUF file that are computed with as they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stored {
@@ -195,23 +198,32 @@ impl TileBuilder<'_> {
         self.scales[at + 1] = half[1] ^ if negate { 0x80 } else { 0 };
     }
 
-    /// Puts the numbers of one row into the planes of a block.
+    /// Puts the numbers of one row into the planes of a block, four numbers at once.
     fn numbers(&mut self, row: usize, block: usize, numbers: &[u8; BLOCK]) {
-        let format = self.stored.format();
-        let each = format.block_bytes();
-        let bytes = &mut self.bytes[block * each..(block + 1) * each];
-        for (column, number) in numbers.iter().enumerate() {
-            let (group, byte) = (column / 4, 4 * row + column % 4);
-            if format == Format::Q8 {
-                bytes[group * 64 + byte] = *number;
-                continue;
-            }
-            let shift = if group < 4 { 0 } else { 4 };
-            bytes[group % 4 * 64 + byte] |= (number & 0x0f) << shift;
-            match each {
-                320 => bytes[256 + byte] |= (number >> 4) << group,
-                384 => bytes[256 + group / 4 * 64 + byte] |= (number >> 4) << (2 * (group % 4)),
-                _ => {}
+        let each = self.stored.format().block_bytes();
+        let (lines, _) = self.bytes[block * each..(block + 1) * each].as_chunks_mut::<64>();
+        let mut put = |line: usize, four: u32| {
+            lines[line][4 * row..4 * row + 4].copy_from_slice(&four.to_le_bytes());
+        };
+        let mut fours = [0; GROUPS];
+        for (four, bytes) in fours.iter_mut().zip(numbers.as_chunks::<4>().0) {
+            *four = u32::from_le_bytes(*bytes);
+        }
+        if each == 512 {
+            fours.iter().enumerate().for_each(|(g, four)| put(g, *four));
+            return;
+        }
+        let low = |four: u32| four & 0x0f0f_0f0f;
+        for g in 0..GROUPS / 2 {
+            put(g, low(fours[g]) | low(fours[g + GROUPS / 2]) << 4);
+        }
+        let high = fours.map(|four| four >> 4 & 0x0303_0303);
+        if each == 320 {
+            put(4, (0..GROUPS).fold(0, |line, g| line | high[g] << g));
+        } else if each == 384 {
+            for half in 0..2 {
+                let line = (0..4).fold(0, |line, g| line | high[4 * half + g] << (2 * g));
+                put(4 + half, line);
             }
         }
     }

@@ -4,12 +4,16 @@
 //! none is left. Between regions threads spin for a while before they sleep, because a token is
 //! made of a hundred regions that follow each other within microseconds.
 
+use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 
-/// Looks at the counter before a waiting thread sleeps: some 20 us.
-const SPINS: u32 = 4_000;
+/// Looks at the counter before a waiting thread sleeps: a few hundred microseconds, longer than any
+/// step that one thread does alone between two regions; waking a thread costs tens of them.
+const SPINS: u32 = 60_000;
+/// Runs a thread in [`Pool::share`]: more share out more evenly, and cost more looks at the counter.
+const RUNS: usize = 8;
 
 /// Runs numbered pieces of work on a fixed team.
 pub(crate) struct Pool {
@@ -25,12 +29,14 @@ type Work<'a> = dyn Fn(usize) + Sync + 'a;
 struct Shared {
     /// Counts regions; helpers wait for it to change.
     region: AtomicUsize,
-    /// The region's work, set before `region` changes.
-    work: Mutex<Option<Job>>,
+    /// The region's work: set before `region` changes, read by helpers until they leave the region.
+    work: UnsafeCell<Option<Job>>,
     next: AtomicUsize,
     /// Helpers still inside the region.
     busy: AtomicUsize,
-    sleepers: Mutex<usize>,
+    /// Helpers that sleep or are about to; changed under `sleep`.
+    sleepers: AtomicUsize,
+    sleep: Mutex<()>,
     wake: Condvar,
     stop: AtomicBool,
     panicked: AtomicBool,
@@ -44,6 +50,9 @@ struct Job {
 
 // SAFETY: the pointer is used only while `Pool::run` keeps the work alive, and the work is `Sync`.
 unsafe impl Send for Job {}
+// SAFETY: the leader writes `work` while no helper is in a region (`busy` is zero, which it has seen
+// with acquire ordering), and helpers read it after they have seen the region that follows.
+unsafe impl Sync for Shared {}
 
 impl Pool {
     /// A team of `threads`, the caller of [`Pool::run`] among them.
@@ -53,10 +62,11 @@ impl Pool {
     pub(crate) fn new(threads: usize) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             region: AtomicUsize::new(0),
-            work: Mutex::new(None),
+            work: UnsafeCell::new(None),
             next: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
-            sleepers: Mutex::new(0),
+            sleepers: AtomicUsize::new(0),
+            sleep: Mutex::new(()),
             wake: Condvar::new(),
             stop: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
@@ -100,24 +110,39 @@ impl Pool {
         // SAFETY: only the lifetime changes; the pointer is dropped from `work` below, after every
         // helper has left the region.
         let erased = unsafe { std::mem::transmute::<*const Work<'_>, *const Work<'static>>(work) };
-        *lock(&shared.work) = Some(Job {
+        let job = Job {
             work: erased,
             pieces,
-        });
+        };
+        // SAFETY: no helper is in a region, and the leader's lock is held.
+        unsafe { *shared.work.get() = Some(job) };
         shared.next.store(0, Ordering::Relaxed);
         shared.busy.store(self.helpers.len(), Ordering::Relaxed);
-        {
-            let sleepers = lock(&shared.sleepers);
-            shared.region.fetch_add(1, Ordering::Release);
-            if *sleepers > 0 {
-                shared.wake.notify_all();
-            }
+        // either this sees a sleeper, or the sleeper sees the region (both in one total order)
+        shared.region.fetch_add(1, Ordering::SeqCst);
+        if shared.sleepers.load(Ordering::SeqCst) > 0 {
+            let _sleep = lock(&shared.sleep);
+            shared.wake.notify_all();
         }
         let region = Region(shared);
         shared.take_pieces(work, pieces);
         drop(region);
         let panicked = shared.panicked.swap(false, Ordering::Relaxed);
         assert!(!panicked, "a thread of the pool panicked");
+    }
+}
+
+impl Pool {
+    /// Calls `work` once for every number below `items`, in order within runs of neighbours that
+    /// one thread does: for many small items.
+    ///
+    /// # Panics
+    /// As [`Pool::run`].
+    pub(crate) fn share(&self, items: usize, work: &Work<'_>) {
+        let each = items.div_ceil(self.threads() * RUNS).max(1);
+        self.run(items.div_ceil(each), &|run| {
+            (run * each..items.min((run + 1) * each)).for_each(work);
+        });
     }
 }
 
@@ -130,7 +155,8 @@ impl Drop for Region<'_> {
         while self.0.busy.load(Ordering::Acquire) != 0 {
             relax(&mut spins);
         }
-        *lock(&self.0.work) = None;
+        // SAFETY: every helper has left, and the leader's lock is held.
+        unsafe { *self.0.work.get() = None };
     }
 }
 
@@ -149,7 +175,9 @@ impl Shared {
         let mut seen = 0;
         while let Some(region) = self.wait(seen) {
             seen = region;
-            let Some(job) = *lock(&self.work) else {
+            // SAFETY: the leader set it before the region that was seen, and changes it after this
+            // helper has left.
+            let Some(job) = (unsafe { *self.work.get() }) else {
                 continue;
             };
             // SAFETY: `Pool::run` returns only after `busy` is zero, so the work is alive.
@@ -164,33 +192,35 @@ impl Shared {
 
     /// The region after `seen`; `None` when the pool ends.
     fn wait(&self, seen: usize) -> Option<usize> {
-        for _ in 0..SPINS {
+        let mut spins = 0;
+        while spins < SPINS {
             let region = self.region.load(Ordering::Acquire);
             if region != seen {
                 return Some(region);
             }
-            std::hint::spin_loop();
+            relax(&mut spins);
         }
-        let mut sleepers = lock(&self.sleepers);
-        *sleepers += 1;
-        loop {
-            let region = self.region.load(Ordering::Acquire);
+        let mut sleep = lock(&self.sleep);
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        let found = loop {
+            let region = self.region.load(Ordering::SeqCst);
             if region != seen || self.stop.load(Ordering::Relaxed) {
-                *sleepers -= 1;
-                return (region != seen).then_some(region);
+                break (region != seen).then_some(region);
             }
-            sleepers = self
+            sleep = self
                 .wake
-                .wait(sleepers)
+                .wait(sleep)
                 .unwrap_or_else(PoisonError::into_inner);
-        }
+        };
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+        found
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
         {
-            let _sleepers = lock(&self.shared.sleepers);
+            let _sleep = lock(&self.shared.sleep);
             self.shared.stop.store(true, Ordering::Relaxed);
             self.shared.wake.notify_all();
         }
@@ -236,6 +266,18 @@ mod tests {
                 });
                 assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 1));
             }
+        }
+    }
+
+    #[test]
+    fn every_shared_item_is_done_once() {
+        let pool = Pool::new(2).unwrap();
+        for items in [0, 1, 15, 16, 17, 1000] {
+            let counts: Vec<AtomicUsize> = (0..items).map(|_| AtomicUsize::new(0)).collect();
+            pool.share(items, &|i| {
+                counts[i].fetch_add(1, Ordering::Relaxed);
+            });
+            assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 1));
         }
     }
 

@@ -1,5 +1,9 @@
 //! Rotation of queries and keys by their position.
 
+use super::Isa;
+use super::lanes::lanes;
+use super::pool::Pool;
+use super::shared::SharedRows;
 use crate::model::RopePairs;
 
 /// Angle per position of each coupled pair of a head.
@@ -20,19 +24,30 @@ pub(crate) struct Angles {
 }
 
 impl RopeTable {
-    pub(crate) fn angles(&self, positions: impl Iterator<Item = usize>) -> Angles {
+    pub(crate) fn angles(&self, pool: &Pool, positions: &[usize]) -> Angles {
         let each = self.frequencies.len();
-        let (mut cos, mut sin) = (Vec::new(), Vec::new());
-        for position in positions {
-            for f in &self.frequencies {
+        let mut cos = vec![0f32; positions.len() * each];
+        let mut sin = cos.clone();
+        let rows = (
+            SharedRows::new(&mut cos, each),
+            SharedRows::new(&mut sin, each),
+        );
+        let work = |row: usize| {
+            // SAFETY: one row is one item of the region.
+            let (cos, sin) = unsafe { (rows.0.row(row), rows.1.row(row)) };
+            for ((f, cos), sin) in self.frequencies.iter().zip(cos).zip(sin) {
                 #[expect(clippy::cast_precision_loss, reason = "positions are below 2^53")]
-                let (s, c) = (position as f64 * f).sin_cos();
+                let (s, c) = (positions[row] as f64 * f).sin_cos();
                 #[expect(clippy::cast_possible_truncation, reason = "the tables are f32")]
                 {
-                    cos.push(c as f32);
-                    sin.push(s as f32);
+                    (*cos, *sin) = (c as f32, s as f32);
                 }
             }
+        };
+        if positions.len() < 4 {
+            (0..positions.len()).for_each(work);
+        } else {
+            pool.share(positions.len(), &work);
         }
         Angles {
             cos,
@@ -45,22 +60,36 @@ impl RopeTable {
 
 impl Angles {
     /// Rotates one head of row `row`.
-    pub(crate) fn turn(&self, row: usize, head: &mut [f32]) {
-        let cos = &self.cos[row * self.each..(row + 1) * self.each];
-        let sin = &self.sin[row * self.each..(row + 1) * self.each];
-        match self.pairs {
-            RopePairs::Adjacent => {
-                let (pairs, _) = head.as_chunks_mut::<2>();
-                for (([a, b], cos), sin) in pairs.iter_mut().zip(cos).zip(sin) {
-                    (*a, *b) = (*a * cos - *b * sin, *a * sin + *b * cos);
-                }
+    pub(crate) fn turn(&self, isa: Isa, row: usize, head: &mut [f32]) {
+        let angles = row * self.each..(row + 1) * self.each;
+        turn(
+            isa,
+            &self.cos[angles.clone()],
+            &self.sin[angles],
+            self.pairs,
+            head,
+        );
+    }
+}
+
+lanes! {
+    fn turn(cos: &[f32], sin: &[f32], pairs: RopePairs, head: &mut [f32]) = turn_body
+}
+
+#[inline(always)]
+fn turn_body(cos: &[f32], sin: &[f32], pairs: RopePairs, head: &mut [f32]) {
+    match pairs {
+        RopePairs::Adjacent => {
+            let (pairs, _) = head.as_chunks_mut::<2>();
+            for (([a, b], cos), sin) in pairs.iter_mut().zip(cos).zip(sin) {
+                (*a, *b) = (*a * cos - *b * sin, *a * sin + *b * cos);
             }
-            RopePairs::Halves => {
-                let (first, second) = head.split_at_mut(self.each);
-                let pairs = first.iter_mut().zip(second);
-                for (((a, b), cos), sin) in pairs.zip(cos).zip(sin) {
-                    (*a, *b) = (*a * cos - *b * sin, *a * sin + *b * cos);
-                }
+        }
+        RopePairs::Halves => {
+            let (first, second) = head.split_at_mut(cos.len());
+            let pairs = first.iter_mut().zip(second);
+            for (((a, b), cos), sin) in pairs.zip(cos).zip(sin) {
+                (*a, *b) = (*a * cos - *b * sin, *a * sin + *b * cos);
             }
         }
     }

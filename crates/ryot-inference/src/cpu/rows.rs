@@ -206,19 +206,27 @@ fn round_body(values: &[[f32; BLOCK]], out: &mut Rounded) {
 /// A number that is not finite makes the scale NaN, so that it is not lost.
 #[inline(always)]
 fn quantise(values: &[f32; BLOCK], bytes: &mut [u8; BLOCK]) -> (f32, [i32; 2]) {
+    // adding 1.5 * 2^23 rounds to the nearest whole number, ties to even, in the low bits
+    const ROUND: f32 = 12_582_912.0;
     // as whole numbers, the bits of absolute values are in the order of the values
     let largest = values.iter().fold(0, |m, v| m.max(v.abs().to_bits()));
     let largest = f32::from_bits(largest);
     let scale = largest / 127.0;
     let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-    let mut sums = [0; 2];
-    for (half, sum) in sums.iter_mut().enumerate() {
-        for i in half * BLOCK / 2..(half + 1) * BLOCK / 2 {
-            #[expect(clippy::cast_possible_truncation, reason = "at most 127")]
-            let q = (values[i] * inverse).round_ties_even() as i32 as i8;
-            bytes[i] = q.cast_unsigned();
-            *sum += i32::from(q);
+    let mut whole = [0i32; BLOCK];
+    for (whole, value) in whole.iter_mut().zip(values) {
+        let bits = (value * inverse + ROUND).to_bits();
+        // the low byte with its sign, whatever came of what is not finite
+        *whole = (bits.wrapping_sub(ROUND.to_bits()) << 24).cast_signed() >> 24;
+    }
+    let mut sums = [0i32; 2];
+    for (sum, whole) in sums.iter_mut().zip(whole.chunks_exact(BLOCK / 2)) {
+        for whole in whole {
+            *sum += *whole;
         }
+    }
+    for (byte, whole) in bytes.iter_mut().zip(whole) {
+        *byte = whole.to_le_bytes()[0];
     }
     if largest.is_finite() {
         (scale, sums)

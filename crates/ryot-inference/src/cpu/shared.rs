@@ -50,4 +50,21 @@ impl<'a, T> SharedRows<'a, T> {
         // SAFETY: within the slice, as just checked; the caller vouches that nobody else has it.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(from), width) }
     }
+
+    /// Items from one row to the next.
+    pub(crate) fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// The start of `height` rows by `width` items from row `index` and column `at` on.
+    ///
+    /// # Panics
+    /// When a part of it is outside the slice.
+    pub(crate) fn tile(&self, index: usize, at: usize, [height, width]: [usize; 2]) -> *mut T {
+        let from = index * self.stride + at;
+        let end = (height - 1) * self.stride + width;
+        assert!(from + end <= self.len, "tile of {} items", self.len);
+        // SAFETY: within the slice, as just checked.
+        unsafe { self.start.add(from) }
+    }
 }

@@ -2,8 +2,12 @@
 
 use super::Isa;
 use super::bf16_rows::Bf16Rows;
+#[cfg(target_arch = "x86_64")]
+use super::elementwise::silu_times;
 use super::format::BLOCK;
-use super::matrix::{PackedMatrix, multiply_all, multiply_prompt};
+#[cfg(target_arch = "x86_64")]
+use super::gated::multiply_gated;
+use super::matrix::{PackMemory, PackedMatrix, multiply_all, multiply_by, multiply_prompt};
 use super::pack::Stored;
 use super::pool::Pool;
 use super::rows::QuantisedRows;
@@ -42,6 +46,20 @@ fn random_blocks(stored: Stored, rows: usize, columns: usize, rng: &mut SplitMix
     data
 }
 
+fn packed(stored: Stored, rows: usize, columns: usize, data: &[u8], pool: &Pool) -> PackedMatrix {
+    let mut rest = data;
+    let mut memory = PackMemory::default();
+    let read = &mut |buffer: &mut [u8]| {
+        let (first, others) = rest.split_at(buffer.len());
+        buffer.copy_from_slice(first);
+        rest = others;
+        Ok(())
+    };
+    let packed = PackedMatrix::pack(stored, [rows, columns], pool, &mut memory, read).unwrap();
+    assert!(rest.is_empty());
+    packed
+}
+
 fn random_row(columns: usize, rng: &mut SplitMix64) -> Vec<f32> {
     (0..columns)
         .map(|_| (rng.next_unit() * 4.0 - 2.0) as f32)
@@ -66,18 +84,27 @@ fn every_kernel_gives_the_bits_of_the_plain_one() {
     let (rows, columns) = (40, 512);
     for stored in STORED {
         let data = random_blocks(stored, rows, columns, &mut rng);
-        let matrix = PackedMatrix::pack(stored, rows, columns, &data, &pool);
-        for height in [1, 2, 3, 5, 8, 9, 16, 17, 33] {
+        let matrix = packed(stored, rows, columns, &data, &pool);
+        for height in [1, 2, 3, 5, 8, 9, 13, 16, 17, 33] {
             let input: Vec<_> = (0..height).map(|_| random_row(columns, &mut rng)).collect();
-            let run = |isa| {
+            let run = |isa, tiles| {
                 let mut out = vec![0f32; height * rows];
-                let mut input = byte_rows(isa, &input);
-                multiply_all(isa, &pool, &mut input, &mut out, rows, &[(&matrix, 0)]);
+                let (mut input, matrices) = (byte_rows(isa, &input), [(&matrix, 0)]);
+                multiply_by((isa, tiles), &pool, &mut input, &mut out, rows, &matrices);
                 out.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
             };
-            let plain = run(Isa::Scalar);
+            let plain = run(Isa::Scalar, false);
             for isa in Isa::all() {
-                assert!(run(isa) == plain, "{stored:?}, {height} rows, {isa:?}");
+                assert!(
+                    run(isa, false) == plain,
+                    "{stored:?}, {height} rows, {isa:?}"
+                );
+            }
+            if Isa::has_byte_tiles() {
+                assert!(
+                    run(Isa::Avx512, true) == plain,
+                    "{stored:?}, {height} rows, tiles"
+                );
             }
         }
     }
@@ -88,9 +115,10 @@ fn every_kernel_gives_the_bits_of_the_plain_one() {
 fn rows_do_not_see_each_other() {
     let mut rng = SplitMix64::new(8);
     let pool = Pool::new(2).unwrap();
-    let (rows, columns) = (24, 256);
+    // whole tiles and parts of tiles, several depths
+    let (rows, columns) = (40, 1280);
     let data = random_blocks(Stored::Q4K, rows, columns, &mut rng);
-    let matrix = PackedMatrix::pack(Stored::Q4K, rows, columns, &data, &pool);
+    let matrix = packed(Stored::Q4K, rows, columns, &data, &pool);
     let input: Vec<_> = (0..50).map(|_| random_row(columns, &mut rng)).collect();
     let isa = Isa::detect();
     let bytes = |input: &[Vec<f32>]| {
@@ -138,6 +166,45 @@ fn rows_do_not_see_each_other() {
     }
 }
 
+/// Gate and up products in one step give the bits of the steps one by one.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn gated_products_are_those_of_single_steps() {
+    if !Isa::has_bf16_tiles() {
+        return;
+    }
+    let mut rng = SplitMix64::new(13);
+    let pool = Pool::new(2).unwrap();
+    let (rows, columns) = (96, 1280);
+    let isa = Isa::detect();
+    let [gate, up] = [Stored::Q8_0, Stored::Q4K].map(|stored| {
+        let data = random_blocks(stored, rows, columns, &mut rng);
+        packed(stored, rows, columns, &data, &pool)
+    });
+    // the last do not fit the cache
+    for count in [1, 33, 64, 450] {
+        let input: Vec<_> = (0..count).map(|_| random_row(columns, &mut rng)).collect();
+        let input = bf16_rows(isa, &input);
+        let mut together = Bf16Rows::new();
+        multiply_gated(isa, &pool, &input, [&gate, &up], &mut together);
+        let mut out = vec![0f32; count * 2 * rows];
+        let places = [(&gate, 0), (&up, rows)];
+        multiply_prompt(&pool, &input, &mut out, 2 * rows, &places);
+        let gated: Vec<_> = out
+            .chunks_exact(2 * rows)
+            .map(|line| {
+                let mut gated = vec![0f32; rows];
+                silu_times(isa, &line[..rows], &line[rows..], &mut gated);
+                gated
+            })
+            .collect();
+        let single = bf16_rows(isa, &gated);
+        for tile in 0..single.tiles() {
+            assert_eq!(together.tile(tile, 0), single.tile(tile, 0), "{count} rows");
+        }
+    }
+}
+
 fn bf16_rows(isa: Isa, rows: &[Vec<f32>]) -> Bf16Rows {
     let mut out = Bf16Rows::new();
     out.reset(rows.len(), rows[0].len());
@@ -154,10 +221,10 @@ fn bf16_rows(isa: Isa, rows: &[Vec<f32>]) -> Bf16Rows {
 fn products_are_close_to_the_definition() {
     let mut rng = SplitMix64::new(9);
     let pool = Pool::new(1).unwrap();
-    let (rows, columns) = (48, 512);
+    let (rows, columns) = (48, 1280);
     for stored in STORED {
         let data = random_blocks(stored, rows, columns, &mut rng);
-        let matrix = PackedMatrix::pack(stored, rows, columns, &data, &pool);
+        let matrix = packed(stored, rows, columns, &data, &pool);
         let input: Vec<_> = (0..3).map(|_| random_row(columns, &mut rng)).collect();
         let mut weights = vec![0f32; rows * columns];
         for (row, weights) in weights.chunks_exact_mut(columns).enumerate() {
@@ -204,7 +271,7 @@ fn what_is_not_finite_is_not_lost() {
     let pool = Pool::new(1).unwrap();
     let mut rng = SplitMix64::new(10);
     let data = random_blocks(Stored::Q8_0, 16, 2 * BLOCK, &mut rng);
-    let matrix = PackedMatrix::pack(Stored::Q8_0, 16, 2 * BLOCK, &data, &pool);
+    let matrix = packed(Stored::Q8_0, 16, 2 * BLOCK, &data, &pool);
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut row = random_row(2 * BLOCK, &mut rng);
         row[40] = bad;

@@ -6,6 +6,8 @@ use super::Isa;
 use super::bf16_rows::Bf16Rows;
 use super::dense::DenseMatrix;
 use super::format::BLOCK;
+#[cfg(target_arch = "x86_64")]
+use super::gated::{goes_together, multiply_gated};
 use super::matrix::{PackedMatrix, multiply_all, multiply_prompt};
 use super::pool::Pool;
 use super::rows::QuantisedRows;
@@ -51,6 +53,8 @@ pub(crate) struct Input {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Needs {
     rounded: bool,
+    /// No dense matrix is among them, which reads numbers as computed.
+    only_rounded: bool,
 }
 
 impl Needs {
@@ -58,7 +62,13 @@ impl Needs {
         let is_packed = |w: &&Weights| matches!(w, Weights::Packed(_));
         Self {
             rounded: matrices.iter().any(is_packed),
+            only_rounded: matrices.iter().all(is_packed),
         }
+    }
+
+    /// Whether a packed matrix is among them.
+    pub(crate) fn rounded(self) -> bool {
+        self.rounded
     }
 }
 
@@ -112,8 +122,43 @@ impl Input {
         if rows * columns < 8192 {
             (0..rows * pieces).for_each(work);
         } else {
-            pool.run(rows * pieces, &work);
+            pool.share(rows * pieces, &work);
         }
+    }
+
+    /// Fills the input with the gated products of `from`, where that can be done in one step;
+    /// whether it was.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn fill_gated(
+        &mut self,
+        (isa, pool): (Isa, &Pool),
+        from: &Self,
+        gate: &Weights,
+        up: &Weights,
+        needs: Needs,
+    ) -> bool {
+        let (Weights::Packed(gate), Weights::Packed(up)) = (gate, up) else {
+            return false;
+        };
+        if from.rounding != Rounding::Bf16 || !needs.only_rounded || !goes_together(gate, up) {
+            return false;
+        }
+        (self.rows, self.columns) = (from.rows, gate.rows());
+        self.rounding = Rounding::Bf16;
+        multiply_gated(isa, pool, &from.bf16, [gate, up], &mut self.bf16);
+        true
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(crate) fn fill_gated(
+        &mut self,
+        _engine: (Isa, &Pool),
+        _from: &Self,
+        _gate: &Weights,
+        _up: &Weights,
+        _needs: Needs,
+    ) -> bool {
+        false
     }
 
     /// Products with several matrices, side by side in rows of `stride`, from the given columns on.

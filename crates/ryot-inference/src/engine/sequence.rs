@@ -184,6 +184,11 @@ impl Sequence {
         late.then_some(FinishReason::DeadlineExceeded)
     }
 
+    /// Makes room for all tokens that may come.
+    pub(super) fn make_room(&mut self) {
+        self.state.make_room(self.tokens_max());
+    }
+
     /// Fills the empty state from the prefix store.
     pub(super) fn restore(&mut self) {
         if let Some(prefix) = &mut self.prefix {

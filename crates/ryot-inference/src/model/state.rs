@@ -147,6 +147,14 @@ impl State {
         })
     }
 
+    /// Makes room for `tokens` tokens in all at once, where that spares copies later.
+    pub(crate) fn make_room(&mut self, tokens: usize) {
+        let (held, limit) = (self.len(), self.shape.context_tokens);
+        if let Store::Cpu(kv) = &mut self.store {
+            kv.reserve(held, tokens.min(limit), limit);
+        }
+    }
+
     /// Makes room for `added` more tokens.
     pub(super) fn reserve(&mut self, added: usize) -> Result<()> {
         let context_tokens = self.shape.context_tokens;

@@ -11,14 +11,24 @@ pub(super) fn apply_bias(logits: &mut [f32], bias: &[(u32, f32)]) {
     }
 }
 
+impl Sampling {
+    /// Whether neither bias nor penalties change a logit.
+    pub(super) fn keeps_logits(&self) -> bool {
+        self.logit_bias.is_empty() && self.has_no_penalty()
+    }
+
+    fn has_no_penalty(&self) -> bool {
+        self.repetition_penalty == 1.0
+            && self.presence_penalty == 0.0
+            && self.frequency_penalty == 0.0
+    }
+}
+
 /// Applies repetition, presence and frequency penalty for the tokens in `recent`.
 ///
 /// Cost: O(n log n) for n recent tokens.
 pub(super) fn apply_penalties(logits: &mut [f32], recent: &[u32], sampling: &Sampling) {
-    let off = sampling.repetition_penalty == 1.0
-        && sampling.presence_penalty == 0.0
-        && sampling.frequency_penalty == 0.0;
-    if off || recent.is_empty() {
+    if sampling.has_no_penalty() || recent.is_empty() {
         return;
     }
     let mut sorted = recent.to_vec();

@@ -48,6 +48,11 @@ impl Sampler {
     /// logit is `-inf`.
     pub fn sample(&mut self, logits: &[f32], history: &[u32]) -> Result<u32> {
         check_finite(logits, history.len())?;
+        if self.sampling.temperature == 0.0 && self.sampling.keeps_logits() {
+            return argmax(logits).ok_or(InferError::NoCandidates {
+                position: history.len(),
+            });
+        }
         self.scratch.clear();
         self.scratch.extend_from_slice(logits);
         apply_bias(&mut self.scratch, &self.sampling.logit_bias);
@@ -68,15 +73,26 @@ impl Sampler {
     }
 }
 
+/// Logits that are looked at side by side, so that the compiler can use vectors.
+const LANES: usize = 16;
+
 /// The highest logit above `-inf`; the lower id on a tie.
 pub(crate) fn argmax(logits: &[f32]) -> Option<u32> {
-    let mut best: Option<(u32, f32)> = None;
-    for (token, &logit) in (0u32..).zip(logits) {
-        if logit > best.map_or(f32::NEG_INFINITY, |(_, b)| b) {
-            best = Some((token, logit));
+    let higher = |best: f32, logit: f32| if logit > best { logit } else { best };
+    let (chunks, rest) = logits.as_chunks::<LANES>();
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    for chunk in chunks {
+        for (lane, logit) in lanes.iter_mut().zip(chunk) {
+            *lane = higher(*lane, *logit);
         }
     }
-    best.map(|(token, _)| token)
+    let best = lanes.iter().chain(rest).copied();
+    let best = best.fold(f32::NEG_INFINITY, higher);
+    if best == f32::NEG_INFINITY {
+        return None;
+    }
+    let found = (0u32..).zip(logits).find(|(_, logit)| **logit == best);
+    found.map(|(token, _)| token)
 }
 
 /// Natural logarithm of the softmax probability of `token`.
@@ -93,6 +109,12 @@ pub(crate) fn log_probability(logits: &[f32], token: u32) -> Option<f32> {
 }
 
 fn check_finite(logits: &[f32], position: usize) -> Result<()> {
+    let fails = |logit: f32| logit.is_nan() || logit == f32::INFINITY;
+    let (chunks, rest) = logits.as_chunks::<LANES>();
+    let any = |logits: &[f32]| logits.iter().fold(false, |any, logit| any | fails(*logit));
+    if !chunks.iter().fold(false, |found, chunk| found | any(chunk)) && !any(rest) {
+        return Ok(());
+    }
     let bad = (0u32..)
         .zip(logits)
         .find(|(_, l)| l.is_nan() || **l == f32::INFINITY);
@@ -118,6 +140,23 @@ mod tests {
     fn greedy_takes_the_best_and_the_lower_id_on_a_tie() {
         let mut s = sampler(Sampling::greedy());
         assert_eq!(s.sample(&[1.0, 5.0, 5.0], &[]).unwrap(), 1);
+    }
+
+    #[test]
+    fn the_best_is_found_wherever_it_stands() {
+        for len in [1, 15, 16, 17, 40] {
+            for at in 0..len {
+                let mut logits = vec![f32::NEG_INFINITY; len];
+                assert_eq!(argmax(&logits), None);
+                logits[at] = -3.0;
+                assert_eq!(argmax(&logits), u32::try_from(at).ok());
+                logits[at] = f32::NAN;
+                assert_eq!(argmax(&logits), None);
+                let error = check_finite(&logits, 7).unwrap_err();
+                let expected = format!("logit of token {at} is NaN at position 7");
+                assert_eq!(error.to_string(), expected);
+            }
+        }
     }
 
     #[test]

@@ -9,40 +9,41 @@ pub(super) enum Part<'a> {
     Token(u32),
 }
 
-/// The special tokens of a vocabulary by their first byte, longest first.
+/// The special tokens of a vocabulary.
 #[derive(Debug, Clone, Default)]
 pub(super) struct SpecialTokens {
-    by_first: HashMap<u8, Vec<Entry>>,
+    by_text: HashMap<String, Entry>,
+    /// Lengths in bytes of those that begin with a byte, longest first.
+    lengths: HashMap<u8, Vec<usize>>,
 }
 
 #[derive(Debug, Clone)]
 struct Entry {
-    text: String,
     token: u32,
     /// A control token is found only when the caller asks; a user-defined one always.
     control: bool,
 }
 
 impl SpecialTokens {
+    /// Adds a token, unless its text is known; empty text is never found.
     pub(super) fn insert(&mut self, text: &str, token: u32, control: bool) {
         let Some(first) = text.as_bytes().first() else {
             return;
         };
-        let entries = self.by_first.entry(*first).or_default();
-        if entries.iter().any(|e| e.text == text) {
+        if self.by_text.contains_key(text) {
             return;
         }
-        entries.push(Entry {
-            text: text.to_owned(),
-            token,
-            control,
-        });
-        entries.sort_by_key(|e| std::cmp::Reverse(e.text.len()));
+        self.by_text
+            .insert(text.to_owned(), Entry { token, control });
+        let lengths = self.lengths.entry(*first).or_default();
+        if let Err(at) = lengths.binary_search_by(|len| text.len().cmp(len)) {
+            lengths.insert(at, text.len());
+        }
     }
 
     /// Splits `text` at its special tokens: leftmost first, the longest on a tie.
     ///
-    /// Cost: O(n * k) for n bytes and k special tokens with the same first byte.
+    /// Cost: O(n * k) for n bytes and special tokens of k lengths with the same first byte.
     pub(super) fn split<'a>(&self, text: &'a str, with_control: bool) -> Vec<Part<'a>> {
         let mut parts = Vec::new();
         let mut plain_from = 0;
@@ -71,11 +72,11 @@ impl SpecialTokens {
     }
 
     fn at_start(&self, rest: &str, with_control: bool) -> Option<(usize, u32)> {
-        let entries = self.by_first.get(rest.as_bytes().first()?)?;
-        entries
-            .iter()
-            .find(|e| (with_control || !e.control) && rest.starts_with(&e.text))
-            .map(|e| (e.text.len(), e.token))
+        let lengths = self.lengths.get(rest.as_bytes().first()?)?;
+        lengths.iter().find_map(|len| {
+            let entry = self.by_text.get(rest.get(..*len)?)?;
+            (with_control || !entry.control).then_some((*len, entry.token))
+        })
     }
 }
 

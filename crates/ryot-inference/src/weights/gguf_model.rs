@@ -6,11 +6,11 @@ use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::quantized::{QStorage, QTensor};
+use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use candle_core::{DType, Device, Tensor};
 
 use super::gguf::{FORMAT, GgufHeader, GgufTensor, GgufType, GgufValue};
-use super::reader::{RangeReader, Tally};
+use super::reader::{BlockReader, RangeReader, Tally};
 use super::{LoadOptions, Loaded, Matrix, Role, Totals, WeightSource, load_tokenizer_file};
 use crate::chat::ChatTemplate;
 use crate::error::{InferError, Result};
@@ -272,7 +272,8 @@ fn tensor_name(role: Role, layer: Option<usize>) -> String {
 }
 
 impl GgufSource {
-    fn read(&mut self, name: String, expected: &[usize]) -> Result<QTensor> {
+    /// The entry of a tensor of the expected shape.
+    fn tensor(&self, name: String, expected: &[usize]) -> Result<&GgufTensor> {
         let Some(tensor) = self.header.tensor(&name) else {
             return Err(InferError::MissingTensor { tensor: name });
         };
@@ -284,6 +285,11 @@ impl GgufSource {
                 expected,
             });
         }
+        Ok(tensor)
+    }
+
+    fn read(&mut self, name: String, expected: &[usize]) -> Result<QTensor> {
+        let tensor = self.tensor(name.clone(), expected)?.clone();
         let bytes = self.reader.read(tensor.start, tensor.bytes)?;
         self.tally
             .add(&name, tensor.kind.name(), &tensor.shape, bytes.as_slice());
@@ -314,6 +320,31 @@ impl WeightSource for GgufSource {
     ) -> Result<Matrix> {
         let tensor = self.read(tensor_name(role, layer), &[rows, columns])?;
         Ok(Matrix::Quantised(Arc::new(tensor)))
+    }
+
+    fn blocks(
+        &mut self,
+        role: Role,
+        layer: Option<usize>,
+        shape: [usize; 2],
+        wanted: &dyn Fn(GgmlDType) -> bool,
+    ) -> Result<Option<BlockReader<'_>>> {
+        let name = tensor_name(role, layer);
+        let tensor = self.tensor(name.clone(), &shape)?.clone();
+        let kind = tensor.kind.candle();
+        if !wanted(kind) {
+            return Ok(None);
+        }
+        self.tally
+            .begin(&name, tensor.kind.name(), &tensor.shape, tensor.bytes);
+        self.used.insert(name);
+        let range = tensor.start..tensor.start.saturating_add(tensor.bytes);
+        Ok(Some(BlockReader::new(
+            kind,
+            &mut self.reader,
+            &mut self.tally,
+            range,
+        )))
     }
 
     fn vector(&mut self, role: Role, layer: Option<usize>, len: usize) -> Result<Tensor> {

@@ -13,4 +13,5 @@ mod source;
 pub(crate) use load::{Loaded, load};
 use load::{load_tokenizer_file, read_bounded};
 pub use options::{Backend, LoadOptions};
+pub(crate) use reader::BlockReader;
 pub(crate) use source::{Matrix, Role, Totals, WeightSource};

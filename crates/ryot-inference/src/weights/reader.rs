@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use candle_core::quantized::GgmlDType;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::Totals;
@@ -39,19 +40,65 @@ impl RangeReader {
 
     /// Reads `len` bytes from `start`; the caller has checked them against the file's size.
     pub(super) fn read(&mut self, start: u64, len: u64) -> Result<AlignedBytes> {
-        let fail = || InferError::io("read", &self.path);
+        let fail = InferError::io("read", &self.path);
         let len =
-            usize::try_from(len).map_err(|_| fail()(std::io::ErrorKind::FileTooLarge.into()))?;
+            usize::try_from(len).map_err(|_| fail(std::io::ErrorKind::FileTooLarge.into()))?;
         let mut storage = vec![0; len.saturating_add(ALIGN)];
         let offset = storage.as_ptr().align_offset(ALIGN).min(ALIGN);
         let target = storage.get_mut(offset..offset + len).unwrap_or_default();
-        self.file.seek(SeekFrom::Start(start)).map_err(fail())?;
-        self.file.read_exact(target).map_err(fail())?;
+        self.fill(start, target)?;
         Ok(AlignedBytes {
             storage,
             offset,
             len,
         })
+    }
+
+    /// Fills `target` from `start` on; the caller has checked both against the file's size.
+    fn fill(&mut self, start: u64, target: &mut [u8]) -> Result<()> {
+        let fail = || InferError::io("read", &self.path);
+        self.file.seek(SeekFrom::Start(start)).map_err(fail())?;
+        self.file.read_exact(target).map_err(fail())
+    }
+}
+
+/// The stored blocks of one tensor, read and counted from the first to the last.
+pub(crate) struct BlockReader<'a> {
+    kind: GgmlDType,
+    reader: &'a mut RangeReader,
+    tally: &'a mut Tally,
+    /// What is not read yet.
+    left: std::ops::Range<u64>,
+}
+
+impl<'a> BlockReader<'a> {
+    /// `left` is checked against the file's size; the tensor is counted.
+    pub(super) fn new(
+        kind: GgmlDType,
+        reader: &'a mut RangeReader,
+        tally: &'a mut Tally,
+        left: std::ops::Range<u64>,
+    ) -> Self {
+        Self {
+            kind,
+            reader,
+            tally,
+            left,
+        }
+    }
+
+    pub(crate) fn kind(&self) -> GgmlDType {
+        self.kind
+    }
+
+    /// Fills `buffer` with the bytes that follow; the caller asks for no more than there are.
+    pub(crate) fn fill(&mut self, buffer: &mut [u8]) -> Result<()> {
+        let end = self.left.start.saturating_add(buffer.len() as u64);
+        debug_assert!(end <= self.left.end, "bytes of the tensor");
+        self.reader.fill(self.left.start, buffer)?;
+        self.tally.hash.update(buffer);
+        self.left.start = end;
+        Ok(())
     }
 }
 
@@ -88,11 +135,15 @@ impl Tally {
 
     /// Counts a tensor. Tensors must come in the same order for the same model.
     pub(super) fn add(&mut self, name: &str, kind: &'static str, shape: &[u64], bytes: &[u8]) {
+        self.begin(name, kind, shape, bytes.len() as u64);
+        self.hash.update(bytes);
+    }
+
+    /// Counts a tensor of `len` bytes, which are to be hashed next.
+    pub(super) fn begin(&mut self, name: &str, kind: &'static str, shape: &[u64], len: u64) {
         self.hash
             .update(format!("{name} {kind} {shape:?} ").as_bytes());
-        self.hash.update(bytes);
         self.parameters += shape.iter().product::<u64>();
-        let len = bytes.len() as u64;
         match self.bytes_by_type.iter_mut().find(|(k, _)| *k == kind) {
             Some((_, sum)) => *sum += len,
             None => self.bytes_by_type.push((kind, len)),

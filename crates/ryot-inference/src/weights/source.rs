@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use candle_core::quantized::QTensor;
+use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 
+use super::BlockReader;
 use crate::error::Result;
 use crate::model::ModelConfig;
 
@@ -53,6 +54,18 @@ pub(crate) trait WeightSource {
         rows: usize,
         columns: usize,
     ) -> Result<Matrix>;
+
+    /// The blocks of a `[rows, columns]` matrix as they are stored, if the file has them in a type
+    /// that `wanted` accepts; all of them are to be read.
+    fn blocks(
+        &mut self,
+        _role: Role,
+        _layer: Option<usize>,
+        _shape: [usize; 2],
+        _wanted: &dyn Fn(GgmlDType) -> bool,
+    ) -> Result<Option<BlockReader<'_>>> {
+        Ok(None)
+    }
 
     /// A vector in f32.
     fn vector(&mut self, role: Role, layer: Option<usize>, len: usize) -> Result<Tensor>;

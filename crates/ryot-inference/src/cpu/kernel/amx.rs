@@ -10,9 +10,10 @@
 
 use std::arch::asm;
 use std::arch::x86_64::{
-    __cpuid, __cpuid_count, __m512, __m512bh, __m512i, _mm512_cvtepi32_ps, _mm512_cvtne2ps_pbh,
-    _mm512_fmadd_ps, _mm512_loadu_si512, _mm512_maskz_permutexvar_epi8, _mm512_mul_ps,
-    _mm512_permutexvar_ps, _mm512_set1_ps, _mm512_setr_epi32, _mm512_storeu_si512, _mm512_sub_ps,
+    __cpuid, __cpuid_count, __m512, __m512bh, __m512i, _MM_HINT_T1, _mm_prefetch,
+    _mm512_cvtepi32_ps, _mm512_cvtne2ps_pbh, _mm512_fmadd_ps, _mm512_loadu_si512,
+    _mm512_maskz_permutexvar_epi8, _mm512_mul_ps, _mm512_permutexvar_ps, _mm512_set1_ps,
+    _mm512_setr_epi32, _mm512_storeu_si512, _mm512_sub_ps,
 };
 
 use super::super::bf16_rows::Bf16Rows;
@@ -20,11 +21,13 @@ use super::WeightTile;
 use super::avx512::{self, by_format};
 use crate::cpu::buffer::Buffer;
 use crate::cpu::format::{Format, TILE};
+use crate::cpu::shared::SharedRows;
 
-/// Whether the processor has tiles of bfloat16, and the system lets this process use them.
+/// Whether the processor has tiles of bfloat16 and of bytes, and the system lets this process use
+/// them.
 pub(crate) fn granted() -> bool {
-    // leaf 7: bit 22 of edx is AMX-BF16, bit 24 AMX-TILE
-    let (leaf, bits) = (7, 1 << 22 | 1 << 24);
+    // leaf 7: bit 22 of edx is AMX-BF16, bit 24 AMX-TILE, bit 25 AMX-INT8
+    let (leaf, bits) = (7, 1 << 22 | 1 << 24 | 1 << 25);
     if __cpuid(0).eax < leaf || __cpuid_count(leaf, 0).edx & bits != bits {
         return false;
     }
@@ -59,10 +62,11 @@ fn request() -> bool {
     false
 }
 
-/// Blocks of columns that are widened at once: 32 KiB for two tiles, which the first cache holds.
-pub(in crate::cpu) const DEPTH: usize = 16;
+/// Blocks of columns that are widened at once, at most: 24 KiB for two tiles, which the first cache
+/// holds beside the rows that pass (with 18 blocks a product took 1.3 times as long).
+pub(in crate::cpu) const DEPTH: usize = 12;
 /// Bytes of a tile register.
-const TILE_BYTES: usize = 1024;
+pub(super) const TILE_BYTES: usize = 1024;
 
 /// Memory of one thread: widened weights and sums.
 #[derive(Debug)]
@@ -80,8 +84,10 @@ impl Workspace {
     }
 }
 
+/// Sizes of the tile registers, as the processor reads them.
+#[derive(Clone)]
 #[repr(C, align(64))]
-struct TileConfig {
+pub(super) struct TileConfig {
     palette: u8,
     start_row: u8,
     reserved: [u8; 14],
@@ -89,38 +95,58 @@ struct TileConfig {
     rows: [u8; 16],
 }
 
+impl TileConfig {
+    /// Rows, and bytes of a row, of each register.
+    pub(super) const fn new(tiles: [(u8, u16); 8]) -> Self {
+        let mut config = Self {
+            palette: 1,
+            start_row: 0,
+            reserved: [0; 14],
+            column_bytes: [0; 16],
+            rows: [0; 16],
+        };
+        let mut index = 0;
+        while index < tiles.len() {
+            (config.rows[index], config.column_bytes[index]) = tiles[index];
+            index += 1;
+        }
+        config
+    }
+}
+
 /// Eight tiles of 16 rows by 64 bytes.
-static CONFIG: TileConfig = TileConfig {
-    palette: 1,
-    start_row: 0,
-    reserved: [0; 14],
-    column_bytes: [64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
-    rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
-};
+pub(super) static BF16_TILES: TileConfig = TileConfig::new([(16, 64); 8]);
 
 /// Tiles configured on this thread; the configuration before comes back when this is dropped,
 /// because other libraries configure a thread once and rely on it.
-struct Configured {
+pub(super) struct Configured {
     before: TileConfig,
 }
 
 impl Configured {
     /// # Safety
     /// [`granted`] must have said yes.
-    unsafe fn new() -> Self {
-        let mut before = TileConfig {
-            palette: 0,
-            start_row: 0,
-            reserved: [0; 14],
-            column_bytes: [0; 16],
-            rows: [0; 16],
-        };
-        // SAFETY: the caller vouches for the instructions; both operands are 64 bytes.
+    pub(super) unsafe fn new(config: &'static TileConfig) -> Self {
+        let mut before = config.clone();
+        // SAFETY: the caller vouches for the instructions; the operand is 64 bytes.
         unsafe {
             asm!("sttilecfg [{}]", in(reg) &raw mut before, options(nostack));
-            asm!("ldtilecfg [{}]", in(reg) &raw const CONFIG, options(nostack, readonly));
         }
-        Self { before }
+        let configured = Self { before };
+        // SAFETY: passed on to the caller.
+        unsafe { configured.change(config) };
+        configured
+    }
+
+    /// Another configuration in place of this one; what is in the tiles is lost.
+    ///
+    /// # Safety
+    /// [`granted`] must have said yes.
+    pub(super) unsafe fn change(&self, config: &'static TileConfig) {
+        // SAFETY: the caller vouches for the instructions; the operand is 64 bytes.
+        unsafe {
+            asm!("ldtilecfg [{}]", in(reg) &raw const *config, options(nostack, readonly));
+        }
     }
 }
 
@@ -136,16 +162,23 @@ impl Drop for Configured {
 /// Pairs of weight tiles that share the activations of one depth while those are in the cache.
 pub(in crate::cpu) const PAIRS_MAX: usize = 8;
 
-/// Products of up to [`PAIRS_MAX`] pairs of weight tiles with all of `rows`; `give` gets the
-/// number of a row, the pair, and its sums, sixteen for each tile.
+/// Where products go: `out` is rows `stride` apart, of which `columns` from `at` on are this call's.
+pub(in crate::cpu) struct Target<'a, 'b> {
+    pub(in crate::cpu) out: &'a SharedRows<'b, f32>,
+    pub(in crate::cpu) at: usize,
+    pub(in crate::cpu) columns: usize,
+}
+
+/// Products of up to [`PAIRS_MAX`] pairs of weight tiles with all of `rows`.
 ///
 /// # Safety
-/// [`Isa::has_bf16_tiles`](crate::cpu::Isa::has_bf16_tiles) must have said yes.
+/// [`Isa::has_bf16_tiles`](crate::cpu::Isa::has_bf16_tiles) must have said yes, and no other thread
+/// may use the target's columns.
 pub(in crate::cpu) unsafe fn multiply(
     weights: &[[WeightTile<'_>; 2]],
     rows: &Bf16Rows,
     workspace: &mut Workspace,
-    mut give: impl FnMut(usize, usize, &[[u8; TILE * 4]; 2]),
+    target: &Target<'_, '_>,
 ) {
     let blocks = rows.blocks();
     assert!(weights.iter().flatten().all(|t| t.blocks == blocks));
@@ -153,10 +186,12 @@ pub(in crate::cpu) unsafe fn multiply(
     workspace
         .sums
         .resize(weights.len() * row_pairs * 4 * TILE_BYTES);
+    // equal shares, as a short last one would move more sums than it adds to
+    let depth_max = blocks.div_ceil(blocks.div_ceil(DEPTH));
     // SAFETY: the instructions are there, as the caller vouches.
-    let configured = unsafe { Configured::new() };
-    for first in (0..blocks).step_by(DEPTH) {
-        let depth = DEPTH.min(blocks - first);
+    let configured = unsafe { Configured::new(&BF16_TILES) };
+    for first in (0..blocks).step_by(depth_max) {
+        let depth = depth_max.min(blocks - first);
         for (pair, tiles) in weights.iter().enumerate() {
             for (index, tile) in tiles.iter().enumerate() {
                 let part = &mut workspace.weights.as_mut_slice()[index * DEPTH * TILE_BYTES..];
@@ -164,90 +199,162 @@ pub(in crate::cpu) unsafe fn multiply(
                 // SAFETY: the instructions are there; there is room for `DEPTH` steps a tile.
                 by_format!(tile.format, F => unsafe { widen::<F>(tile, first, depth, part) });
             }
+            let following = if first + depth < blocks {
+                tiles.map(|t| t.bytes_from(first + depth))
+            } else {
+                tiles.map(|t| t.bytes_from(2 * blocks))
+            };
+            let lines = depth * tiles[0].format.block_bytes() / 64;
             for row_pair in 0..row_pairs {
                 let at = (pair * row_pairs + row_pair) * 4 * TILE_BYTES;
-                let sums = &mut workspace.sums.as_mut_slice()[at..at + 4 * TILE_BYTES];
+                let sums = workspace.sums.as_mut_slice()[at..at + 4 * TILE_BYTES].as_mut_ptr();
                 let parts = [0, 1].map(|half| rows.tile(2 * row_pair + half, first));
                 assert!(parts.iter().all(|a| a.len() >= depth * TILE_BYTES));
-                let (a, b) = (parts[0].as_ptr(), parts[1].as_ptr());
-                let weights = workspace.weights.as_slice().as_ptr();
-                // SAFETY: tiles are configured; lengths were just checked.
-                unsafe { four_tiles([a, b], weights, depth, first == 0, sums.as_mut_ptr()) };
+                let rows_here = (rows.rows() - row_pair * 2 * TILE).min(2 * TILE);
+                let columns_here = target.columns.saturating_sub(pair * 2 * TILE).min(2 * TILE);
+                let is_last = first + depth == blocks;
+                let is_whole = rows_here == 2 * TILE && columns_here == 2 * TILE;
+                let step = FourTiles {
+                    rows: [parts[0].as_ptr(), parts[1].as_ptr()],
+                    weights: workspace.weights.as_slice().as_ptr(),
+                    depth,
+                    before: (first > 0).then_some(sums.cast_const()),
+                    following: following.map(|f| f.wrapping_add(row_pair * lines / row_pairs * 64)),
+                    lines: lines.div_ceil(row_pairs * depth),
+                };
+                // SAFETY: tiles are configured; lengths were just checked, the parts of `out` are;
+                // nobody else has them, as the caller vouches.
+                unsafe {
+                    if is_last && is_whole {
+                        let from = target.at + pair * 2 * TILE;
+                        let quarters = [(0, 0), (0, TILE), (TILE, 0), (TILE, TILE)];
+                        let quarters = quarters.map(|(row, column)| {
+                            let row = row_pair * 2 * TILE + row;
+                            target.out.tile(row, from + column, [TILE, TILE]).cast()
+                        });
+                        step.run(quarters, target.out.stride() * size_of::<f32>());
+                    } else {
+                        let quarters = [0, 1, 2, 3].map(|i| sums.add(i * TILE_BYTES));
+                        step.run(quarters, TILE * size_of::<f32>());
+                        if is_last {
+                            let row = row_pair * 2 * TILE;
+                            give(sums, row, rows_here, target, pair * 2 * TILE, columns_here);
+                        }
+                    }
+                }
             }
         }
     }
     drop(configured);
-    let (lines, _) = workspace.sums.as_slice().as_chunks::<{ TILE * 4 }>();
-    for row in 0..rows.rows() {
-        // lines of a pair: [row tile][weight tile][row]
-        let (row_pair, half, line) = (row / (2 * TILE), row / TILE % 2, row % TILE);
-        for pair in 0..weights.len() {
-            let at = ((pair * row_pairs + row_pair) * 4 + half * 2) * TILE + line;
-            give(row, pair, &[lines[at], lines[at + TILE]]);
+}
+
+/// Copies `rows` by `columns` of four tiles of sums to the target.
+///
+/// # Safety
+/// `sums` of four tiles; no other thread uses the target's columns.
+unsafe fn give(
+    sums: *const u8,
+    first_row: usize,
+    rows: usize,
+    target: &Target<'_, '_>,
+    first_column: usize,
+    columns: usize,
+) {
+    for row in 0..rows {
+        for half in 0..2 {
+            let width = columns.saturating_sub(half * TILE).min(TILE);
+            if width == 0 {
+                continue;
+            }
+            // SAFETY: the caller vouches for both sides; `part` checks its own.
+            unsafe {
+                let line = (row / TILE * 2 + half) * TILE + row % TILE;
+                let line = sums.add(line * TILE * size_of::<f32>()).cast::<f32>();
+                let at = target.at + first_column + half * TILE;
+                let out = target.out.part(first_row + row, at, width);
+                out.copy_from_slice(std::slice::from_raw_parts(line, width));
+            }
         }
     }
 }
 
-/// Adds `depth` blocks to the sums of two row tiles by two weight tiles.
-///
-/// # Safety
-/// Tiles configured; every pointer good for its tiles.
-unsafe fn four_tiles(
+/// Two row tiles by two weight tiles.
+struct FourTiles {
     rows: [*const u8; 2],
+    /// The second tile's from `DEPTH` tiles on.
     weights: *const u8,
+    /// Blocks.
     depth: usize,
-    fresh: bool,
-    sums: *mut u8,
-) {
-    // SAFETY: the caller vouches for the pointers.
-    unsafe {
-        if fresh {
+    /// Four tiles of sums that these are added to.
+    before: Option<*const u8>,
+    /// What is to be fetched from memory meanwhile, so many lines of each with every block.
+    following: [*const u8; 2],
+    lines: usize,
+}
+
+impl FourTiles {
+    /// Writes the four tiles of sums, lines `stride` bytes apart.
+    ///
+    /// # Safety
+    /// Tiles configured; every pointer good for its tiles.
+    unsafe fn run(&self, sums: [*mut u8; 4], stride: usize) {
+        // SAFETY: the caller vouches for the pointers.
+        unsafe {
+            match self.before {
+                None => asm!(
+                    "tilezero tmm0",
+                    "tilezero tmm1",
+                    "tilezero tmm2",
+                    "tilezero tmm3",
+                    options(nostack, nomem)
+                ),
+                Some(before) => asm!(
+                    "tileloadd tmm0, [{s} + {stride}*1]",
+                    "tileloadd tmm1, [{s} + {stride}*1 + 1024]",
+                    "tileloadd tmm2, [{s} + {stride}*1 + 2048]",
+                    "tileloadd tmm3, [{s} + {stride}*1 + 3072]",
+                    s = in(reg) before,
+                    stride = in(reg) 64usize,
+                    options(nostack, readonly),
+                ),
+            }
+            let second = self.weights.add(DEPTH * TILE_BYTES);
+            for step in 0..self.depth {
+                for line in step * self.lines..(step + 1) * self.lines {
+                    for following in self.following {
+                        _mm_prefetch::<_MM_HINT_T1>(following.wrapping_add(line * 64).cast());
+                    }
+                }
+                asm!(
+                    "tileloadd tmm4, [{a} + {stride}*1]",
+                    "tileloadd tmm6, [{w} + {stride}*1]",
+                    "tileloadd tmm5, [{b} + {stride}*1]",
+                    "tileloadd tmm7, [{v} + {stride}*1]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    a = in(reg) self.rows[0].add(step * TILE_BYTES),
+                    b = in(reg) self.rows[1].add(step * TILE_BYTES),
+                    w = in(reg) self.weights.add(step * TILE_BYTES),
+                    v = in(reg) second.add(step * TILE_BYTES),
+                    stride = in(reg) 64usize,
+                    options(nostack, readonly),
+                );
+            }
             asm!(
-                "tilezero tmm0",
-                "tilezero tmm1",
-                "tilezero tmm2",
-                "tilezero tmm3",
-                options(nostack, nomem)
-            );
-        } else {
-            asm!(
-                "tileloadd tmm0, [{s} + {stride}*1]",
-                "tileloadd tmm1, [{s} + {stride}*1 + 1024]",
-                "tileloadd tmm2, [{s} + {stride}*1 + 2048]",
-                "tileloadd tmm3, [{s} + {stride}*1 + 3072]",
-                s = in(reg) sums,
-                stride = in(reg) 64usize,
-                options(nostack, readonly),
+                "tilestored [{p} + {stride}*1], tmm0",
+                "tilestored [{q} + {stride}*1], tmm1",
+                "tilestored [{r} + {stride}*1], tmm2",
+                "tilestored [{s} + {stride}*1], tmm3",
+                p = in(reg) sums[0],
+                q = in(reg) sums[1],
+                r = in(reg) sums[2],
+                s = in(reg) sums[3],
+                stride = in(reg) stride,
+                options(nostack),
             );
         }
-        let second = weights.add(DEPTH * TILE_BYTES);
-        for step in 0..depth {
-            asm!(
-                "tileloadd tmm4, [{a} + {stride}*1]",
-                "tileloadd tmm6, [{w} + {stride}*1]",
-                "tileloadd tmm5, [{b} + {stride}*1]",
-                "tileloadd tmm7, [{v} + {stride}*1]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                a = in(reg) rows[0].add(step * TILE_BYTES),
-                b = in(reg) rows[1].add(step * TILE_BYTES),
-                w = in(reg) weights.add(step * TILE_BYTES),
-                v = in(reg) second.add(step * TILE_BYTES),
-                stride = in(reg) 64usize,
-                options(nostack, readonly),
-            );
-        }
-        asm!(
-            "tilestored [{s} + {stride}*1], tmm0",
-            "tilestored [{s} + {stride}*1 + 1024], tmm1",
-            "tilestored [{s} + {stride}*1 + 2048], tmm2",
-            "tilestored [{s} + {stride}*1 + 3072], tmm3",
-            s = in(reg) sums,
-            stride = in(reg) 64usize,
-            options(nostack),
-        );
     }
 }
 

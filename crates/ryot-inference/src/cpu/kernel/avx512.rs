@@ -16,7 +16,7 @@ use crate::cpu::rows::RowTile;
 const GROUPS: usize = BLOCK / 4;
 
 /// Bytes of weights that are fetched ahead; the next tile follows in memory.
-const AHEAD: usize = 2048;
+pub(super) const AHEAD: usize = 2048;
 
 /// Rows whose sums are kept in registers at once.
 const HEIGHT_MAX: usize = 8;
@@ -169,13 +169,7 @@ pub(super) use by_format;
 
 /// Products of one tile of weights with one tile of rows.
 pub(super) fn multiply(tile: &WeightTile<'_>, rows: &RowTile<'_>, out: &mut Sums) {
-    check(tile);
-    assert!(tile.blocks <= rows.blocks, "blocks of weights and rows");
-    // a kernel reads up to sixteen rows from the last block on
-    let readable = rows.blocks.saturating_sub(1) * rows.height + TILE;
-    assert!(rows.bytes.len() >= readable * BLOCK, "bytes of the rows");
-    assert!(rows.scales.len() >= readable && rows.totals.len() >= readable);
-    assert!(rows.biases.len() >= readable, "biases of the rows");
+    check_both(tile, rows);
     macro_rules! by_height {
         ($first:ident: $($n:literal),*) => {
             // rows past the tile's height are computed and not used
@@ -194,7 +188,21 @@ pub(super) fn multiply(tile: &WeightTile<'_>, rows: &RowTile<'_>, out: &mut Sums
     }
 }
 
-/// What kernels read through pointers.
+/// What kernels read through pointers, of both factors.
+pub(super) fn check_both(tile: &WeightTile<'_>, rows: &RowTile<'_>) {
+    check(tile);
+    assert!(
+        tile.blocks > 0 && tile.blocks <= rows.blocks,
+        "blocks of weights and rows"
+    );
+    // a kernel reads up to sixteen rows from the last block on
+    let readable = rows.blocks.saturating_sub(1) * rows.height + TILE;
+    assert!(rows.bytes.len() >= readable * BLOCK, "bytes of the rows");
+    assert!(rows.scales.len() >= readable && rows.totals.len() >= readable);
+    assert!(rows.biases.len() >= readable, "biases of the rows");
+}
+
+/// What kernels read of the weights through pointers.
 pub(super) fn check(tile: &WeightTile<'_>) {
     assert!(tile.bytes.len() >= tile.blocks * tile.format.block_bytes());
     assert!(tile.scales.len() >= tile.format.scale_bytes(tile.blocks));

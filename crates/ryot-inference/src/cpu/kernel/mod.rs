@@ -8,6 +8,10 @@
 #[cfg(target_arch = "x86_64")]
 pub(super) mod amx;
 #[cfg(target_arch = "x86_64")]
+pub(super) mod amx_attention;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod amx_bytes;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -26,6 +30,15 @@ pub(super) struct WeightTile<'a> {
     pub(super) bytes: &'a [u8],
     /// `format.scale_bytes(blocks)`.
     pub(super) scales: &'a [u8],
+}
+
+impl WeightTile<'_> {
+    /// Where the numbers from block `block` on begin; of those past the last, the next tile's.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn bytes_from(&self, block: usize) -> *const u8 {
+        let bytes = self.bytes.as_ptr();
+        bytes.wrapping_add(block * self.format.block_bytes())
+    }
 }
 
 /// `[activation row][weight row]` of one tile by one tile.

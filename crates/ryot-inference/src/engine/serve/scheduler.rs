@@ -240,6 +240,7 @@ impl Scheduler {
             new.stage = match ahead {
                 Some(id) => Stage::Fresh { behind: Some(id) },
                 None => {
+                    new.job.sequence.make_room();
                     new.job.sequence.restore();
                     self.counts.restored_tokens += new.job.sequence.restored_tokens() as u64;
                     Stage::Prompt
