@@ -19,6 +19,7 @@ struct Recordings {
     /// Time of our fastest sample by the peer's in each run.
     base: Vec<f64>,
     clean: Vec<Vec<f64>>,
+    slower_15: Vec<Vec<f64>>,
     slower_3: Vec<Vec<f64>>,
 }
 
@@ -69,6 +70,17 @@ fn recorded_clean_runs_and_small_slowdowns_raise_no_alarm() {
     assert!(
         little.len() >= 3 && !little.contains(&Verdict::Worse),
         "{little:?}"
+    );
+}
+
+#[test]
+fn recorded_slowdowns_of_15_percent_are_caught() {
+    let recordings = recordings();
+    let slower = verdicts(&recordings.base, &recordings.slower_15);
+    assert!(slower.len() >= 3, "{} slower runs", slower.len());
+    assert!(
+        slower.iter().all(|verdict| *verdict == Verdict::Worse),
+        "{slower:?}"
     );
 }
 

@@ -10,8 +10,9 @@
 //!    changed (exact test of Wilcoxon, Mann and Whitney). With three runs against three that is
 //!    only so where every new run is above every old one.
 //! 3. With 95 % confidence the shift is at least half of the threshold (bound of Moses).
-//! 4. Neither side's own runs spread wider (greatest by least) than the threshold, or than half of
-//!    the shift where that is more: runs that differ that much among themselves say nothing.
+//! 4. Neither side's own runs spread wider (greatest by least) than the threshold (one and a half
+//!    thresholds with five runs and more), or than half of the shift where that is more: runs that
+//!    differ that much among themselves say nothing.
 //!
 //! A row that moved by the threshold without passing 2 to 4 is `Unclear`: measure it again with
 //! more runs. Hundreds of rows are judged at once, so the second rule alone would raise false
@@ -28,6 +29,8 @@ use crate::journal::Recorded;
 const ALPHA: f64 = 0.05;
 /// Fewest runs of each side.
 const RUNS_MIN: usize = 3;
+/// Runs of each side from which on they may spread wider.
+const RUNS_MANY: usize = 5;
 
 /// What became of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -276,9 +279,12 @@ fn decide(judged: &mut Judged, has_direction: bool) -> Option<()> {
     judged.p = p;
     let threshold = (judged.threshold_percent / 100.0).ln_1p();
     let spread = spread(&judged.base).max(spread(&judged.new));
+    // The range of more runs is wider by itself.
+    let are_many = judged.base.len().min(judged.new.len()) >= RUNS_MANY;
+    let allowed = if are_many { 1.5 } else { 1.0 } * threshold;
     let is_clear = p <= ALPHA + 1e-12
         && rise.at_least >= threshold / 2.0
-        && spread <= threshold.max(rise.estimate / 2.0);
+        && spread <= allowed.max(rise.estimate / 2.0);
     judged.verdict = if rise.estimate < threshold {
         Verdict::Same
     } else if !is_clear {
@@ -490,9 +496,9 @@ mod tests {
             (3, 0.05, 0.006),
             (3, 0.10, 0.008),
             (5, 0.02, 0.0),
-            (5, 0.05, 0.0005),
-            (5, 0.10, 0.0005),
-            (5, 0.20, 0.0005),
+            (5, 0.05, 0.002),
+            (5, 0.10, 0.003),
+            (5, 0.20, 0.001),
         ] {
             let found = worse(runs, width, 1.0);
             assert!(
@@ -506,6 +512,7 @@ mod tests {
             assert!(worse(runs, 0.01, 1.03) <= 0.0);
             assert!(worse(runs, 0.02, 1.03) <= 0.001);
         }
+        assert!(worse(5, 0.03, 1.15) >= 0.93);
     }
 
     #[expect(clippy::cast_precision_loss, reason = "53 bits are kept")]
