@@ -14,11 +14,16 @@
 //! | [`estimates`] | reads criterion's medians back |
 //! | [`environment`] | commit, CPU, compiler, date of a run |
 //! | [`corpus`] | the inputs: a folder of real files, or seeded generated ones |
-//! | [`models`] | seeded models of real shapes, as files |
+//! | [`journal`] | the rows as lines, while the suite runs |
+//! | `harness` | the program `neurectomy-bench` (feature `harness`) |
+//! | `models` | seeded models of real shapes, as files |
 
 pub mod corpus;
 pub mod environment;
 pub mod estimates;
+#[cfg(feature = "harness")]
+pub mod harness;
+pub mod journal;
 #[cfg(any(feature = "inference", feature = "workflow"))]
 pub mod models;
 pub mod row;

@@ -1,6 +1,6 @@
 //! What one comparison states.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A target that a row is held to. Goals come from the workspace's design, not from the run.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,7 +36,7 @@ impl Goal {
 }
 
 /// One measured row. Every number in it was measured in the run that wrote it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// What was measured, for example `hll p14 insert u64`.
     pub measure: String,

@@ -2,6 +2,7 @@
 
 use crate::environment::Environment;
 use crate::estimates;
+use crate::journal::{Journal, OUTPUT_VARIABLE, ROWS_FILE, Recorded, Samples, WorkDone};
 use crate::row::{Goal, Row, table};
 use criterion::Criterion;
 use serde::Serialize;
@@ -60,6 +61,18 @@ impl Work {
             Self::Rate(_, unit) => unit,
         }
     }
+
+    fn done(self) -> WorkDone {
+        let (of, amount) = match self {
+            Self::Operations(operations) => ("operations", operations),
+            Self::Bytes(bytes) => ("bytes", bytes),
+            Self::Rate(items, _) => ("items", items),
+        };
+        WorkDone {
+            of: of.to_owned(),
+            amount,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -79,6 +92,9 @@ pub struct Suite {
     started: SystemTime,
     smoke: bool,
     rows: Vec<Row>,
+    journal: Option<Journal>,
+    /// The first row that could not be written down; the suite goes on and fails at its end.
+    not_written: Option<String>,
 }
 
 /// Runs a suite: the body registers groups and rows; then the rows are written and printed.
@@ -103,7 +119,12 @@ pub fn run(
 
 impl Suite {
     fn new(name: &'static str) -> Result<Self, BenchError> {
-        let target_dir = target_dir()?;
+        let output = std::env::var_os(OUTPUT_VARIABLE).map(PathBuf::from);
+        let journal = match &output {
+            Some(folder) if !is_smoke() => Some(Journal::start(&folder.join(ROWS_FILE), name)?),
+            _ => None,
+        };
+        let target_dir = output.map_or_else(target_dir, Ok)?;
         let criterion = Criterion::default()
             .output_directory(&target_dir.join("criterion"))
             .warm_up_time(Duration::from_millis(500))
@@ -118,6 +139,8 @@ impl Suite {
             started,
             smoke: is_smoke(),
             rows: Vec::new(),
+            journal,
+            not_written: None,
         })
     }
 
@@ -148,16 +171,44 @@ impl Suite {
             work,
             goal,
         } = comparison;
-        let (Some(ours), Some(theirs)) = (self.median_ns(group, ours), self.median_ns(group, peer))
+        let (Some(own), Some(theirs)) = (self.median_ns(group, ours), self.median_ns(group, peer))
         else {
             return;
         };
         let mut row =
-            Row::new(measure, work.unit(), work.figure(ours)).against(peer, work.figure(theirs));
+            Row::new(measure, work.unit(), work.figure(own)).against(peer, work.figure(theirs));
         if let Some(goal) = goal {
             row = row.goal(goal);
         }
-        self.rows.push(row);
+        let samples = self.samples(group, ours, peer);
+        self.keep(Recorded {
+            row,
+            group: Some(group.to_owned()),
+            work: Some(work.done()),
+            fastest_ratio: samples.as_ref().and_then(Samples::fastest_ratio),
+            samples,
+        });
+    }
+
+    fn samples(&self, group: &str, ours: &str, peer: &str) -> Option<Samples> {
+        self.journal.as_ref()?;
+        let criterion = self.target_dir.join("criterion");
+        let of = |function: &str| {
+            estimates::samples_ns(&criterion, &format!("{group}/{function}"), self.started)
+        };
+        Some(Samples {
+            ours_ns: of(ours)?,
+            peer_ns: of(peer)?,
+        })
+    }
+
+    fn keep(&mut self, recorded: Recorded) {
+        self.rows.push(recorded.row.clone());
+        if let Some(journal) = &mut self.journal
+            && let Err(message) = journal.row(recorded)
+        {
+            self.not_written.get_or_insert(message);
+        }
     }
 
     /// Median nanoseconds per iteration of a benchmark of this run.
@@ -172,12 +223,24 @@ impl Suite {
     /// Smoke runs drop it, since their input is too small for the figure to mean anything.
     pub fn record(&mut self, row: Row) {
         if !self.smoke {
-            self.rows.push(row);
+            self.keep(Recorded {
+                row,
+                group: None,
+                work: None,
+                fastest_ratio: None,
+                samples: None,
+            });
         }
     }
 
     fn finish(self) -> Result<(), BenchError> {
         self.criterion.final_summary();
+        if let Some(message) = self.not_written {
+            return Err(message.into());
+        }
+        if let Some(journal) = self.journal {
+            journal.end()?;
+        }
         if self.smoke || self.rows.is_empty() {
             return Ok(());
         }

@@ -1,0 +1,30 @@
+//! The parts of the program `neurectomy-bench`.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`spec`] | spec files: what a benchmark runs, which rows are its own, what they are held to |
+//! | [`executables`] | builds or finds the suites |
+//! | [`runner`] | starts suites, keeps their rows however they end |
+//! | [`resources`] | CPU, memory and disk of a running suite, class of its bottleneck |
+//! | [`results`] | the file of results |
+//! | [`baseline`] | results under version control |
+//! | [`stats`] | rank test, shift, slope |
+//! | [`compare`] | results against a baseline |
+//! | [`analysis`] | targets, rows behind their peer, what to do next |
+//! | [`report`] | the page and its Markdown twin |
+//! | [`cli`] | arguments and printed lines |
+
+pub mod analysis;
+pub mod baseline;
+pub mod cli;
+pub mod compare;
+mod error;
+pub mod executables;
+pub mod report;
+pub mod resources;
+pub mod results;
+pub mod runner;
+pub mod spec;
+pub mod stats;
+
+pub use error::HarnessError;

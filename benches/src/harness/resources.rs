@@ -1,0 +1,278 @@
+//! What a running suite takes of the machine, read from `/proc` while it runs.
+
+use super::stats::{Slope, slope};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Ticks per second of `/proc/PID/stat`: 100 on every Linux that we know of (`USER_HZ`).
+const TICKS_PER_SECOND: f64 = 100.0;
+/// Points of a memory series that are kept: every second one is dropped when there are more.
+const POINTS_MAX: usize = 400;
+
+/// Use of CPU, memory and disk by one process over its life.
+///
+/// Figures end with the last sample before the process ended, at most one sampling interval early.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Resources {
+    /// CPU time in user mode, all threads, in seconds.
+    pub user_s: f64,
+    /// CPU time in the kernel, in seconds.
+    pub system_s: f64,
+    /// Greatest resident memory seen, in MiB.
+    pub resident_mib_max: f64,
+    /// Page faults that waited for a disk.
+    pub major_faults: u64,
+    /// Bytes that were fetched from devices.
+    pub read_bytes: u64,
+    /// Bytes that were sent to devices.
+    pub written_bytes: u64,
+    /// Times that a thread gave its core away to wait, as far as samples saw its thread.
+    pub voluntary_switches: u64,
+    /// Times that a thread was made to give its core away.
+    pub involuntary_switches: u64,
+    /// Seconds since the start and resident MiB.
+    pub memory: Vec<(f64, f64)>,
+}
+
+impl Resources {
+    /// Growth of resident memory in MiB per minute over the second half of the life, after the
+    /// suite has built what it measures; none where fewer than ten samples fall into it.
+    #[must_use]
+    pub fn memory_slope_mib_per_min(&self) -> Option<Slope> {
+        let points: Vec<(f64, f64)> = self
+            .memory
+            .iter()
+            .skip(self.memory.len() / 2)
+            .map(|(seconds, mib)| (seconds / 60.0, *mib))
+            .collect();
+        slope(&points)
+    }
+}
+
+/// Takes samples of one process.
+#[derive(Debug)]
+pub(super) struct Sampler {
+    process: PathBuf,
+    /// Voluntary and involuntary switches of each thread seen, also of those that ended.
+    switches: HashMap<std::ffi::OsString, (u64, u64)>,
+    last: Option<Resources>,
+    memory: Vec<(f64, f64)>,
+    /// Every `keep`-th sample goes into the series.
+    keep: usize,
+    seen: usize,
+}
+
+impl Sampler {
+    pub(super) fn new(process_id: u32) -> Self {
+        Self {
+            process: PathBuf::from(format!("/proc/{process_id}")),
+            switches: HashMap::new(),
+            last: None,
+            memory: Vec::new(),
+            keep: 1,
+            seen: 0,
+        }
+    }
+
+    /// Takes a sample; does nothing where the process has ended or there is no `/proc`.
+    pub(super) fn sample(&mut self, since_start: Duration) {
+        let Some(mut now) = self.read() else {
+            return;
+        };
+        if self.seen.is_multiple_of(self.keep) {
+            self.memory
+                .push((since_start.as_secs_f64(), now.resident_mib_max));
+        }
+        self.seen += 1;
+        if self.memory.len() > POINTS_MAX {
+            let mut at = 0;
+            self.memory.retain(|_| {
+                at += 1;
+                at % 2 == 1
+            });
+            self.keep *= 2;
+        }
+        let before = self.last.as_ref().map_or(0.0, |last| last.resident_mib_max);
+        now.resident_mib_max = now.resident_mib_max.max(before);
+        self.last = Some(now);
+    }
+
+    /// The use so far, or none where no sample could be taken.
+    pub(super) fn finish(self) -> Option<Resources> {
+        let mut resources = self.last?;
+        resources.memory = self.memory;
+        Some(resources)
+    }
+
+    fn read(&mut self) -> Option<Resources> {
+        let stat = std::fs::read_to_string(self.process.join("stat")).ok()?;
+        // The name in parentheses may hold anything; fields follow the last parenthesis.
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let field = |at: usize| -> Option<u64> { fields.get(at)?.parse().ok() };
+        // A process that has ended but was not waited for has no memory any more.
+        if fields.first() == Some(&"Z") {
+            return None;
+        }
+        let status = std::fs::read_to_string(self.process.join("status")).ok()?;
+        let io = std::fs::read_to_string(self.process.join("io")).unwrap_or_default();
+        self.read_switches();
+        let (voluntary, involuntary) = self
+            .switches
+            .values()
+            .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        Some(Resources {
+            user_s: ticks(field(11)?),
+            system_s: ticks(field(12)?),
+            resident_mib_max: float(kibibytes(&status)?) / 1024.0,
+            major_faults: field(9)?,
+            read_bytes: named(&io, "read_bytes:"),
+            written_bytes: named(&io, "write_bytes:"),
+            voluntary_switches: voluntary,
+            involuntary_switches: involuntary,
+            memory: Vec::new(),
+        })
+    }
+
+    fn read_switches(&mut self) {
+        let Ok(tasks) = std::fs::read_dir(self.process.join("task")) else {
+            return;
+        };
+        for task in tasks.flatten() {
+            if let Ok(status) = std::fs::read_to_string(task.path().join("status")) {
+                let both = (
+                    named(&status, "voluntary_ctxt_switches:"),
+                    named(&status, "nonvoluntary_ctxt_switches:"),
+                );
+                self.switches.insert(task.file_name(), both);
+            }
+        }
+    }
+}
+
+/// The number after a name at the beginning of a line, 0 where there is none.
+fn named(text: &str, name: &str) -> u64 {
+    text.lines()
+        .find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+        .unwrap_or(0)
+}
+
+fn ticks(ticks: u64) -> f64 {
+    float(ticks) / TICKS_PER_SECOND
+}
+
+/// Resident memory in KiB.
+fn kibibytes(status: &str) -> Option<u64> {
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of a process below 2^52")]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
+/// What limited an execution, as far as the system's counters tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Bottleneck {
+    /// At least 60 % of one core in user mode, and less than 20 % of CPU time in the kernel.
+    Cpu,
+    /// At least 20 MB/s to or from devices, or a disk fault every 100 ms.
+    Disk,
+    /// Threads gave their cores away to wait at least 2,000 times a second.
+    Waiting,
+    /// At least 20 % of CPU time in the kernel, without the above.
+    Kernel,
+    /// None of these.
+    Idle,
+}
+
+impl Bottleneck {
+    /// The class in words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Cpu => "CPU or memory, in user code",
+            Self::Disk => "disk",
+            Self::Waiting => "waiting of threads for each other",
+            Self::Kernel => "system calls",
+            Self::Idle => "idle most of the time",
+        }
+    }
+
+    /// Classifies an execution. CPU and memory are not told apart: that needs hardware counters.
+    #[must_use]
+    pub fn of(resources: &Resources, wall_s: f64) -> Self {
+        let wall_s = wall_s.max(1e-3);
+        let cpu_s = resources.user_s + resources.system_s;
+        let disk = float(resources.read_bytes + resources.written_bytes) / 1e6 / wall_s;
+        let kernel_share = resources.system_s / cpu_s.max(1e-3);
+        if disk >= 20.0 || float(resources.major_faults) / wall_s >= 10.0 {
+            Self::Disk
+        } else if float(resources.voluntary_switches) / wall_s >= 2000.0 {
+            Self::Waiting
+        } else if kernel_share >= 0.2 {
+            Self::Kernel
+        } else if resources.user_s / wall_s >= 0.6 {
+            Self::Cpu
+        } else {
+            Self::Idle
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resources() -> Resources {
+        Resources {
+            user_s: 9.0,
+            system_s: 0.5,
+            resident_mib_max: 10.0,
+            major_faults: 0,
+            read_bytes: 0,
+            written_bytes: 0,
+            voluntary_switches: 0,
+            involuntary_switches: 0,
+            memory: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn classes_follow_their_definitions() {
+        assert_eq!(Bottleneck::of(&resources(), 10.0), Bottleneck::Cpu);
+        assert_eq!(Bottleneck::of(&resources(), 100.0), Bottleneck::Idle);
+        let mut disk = resources();
+        disk.written_bytes = 300_000_000;
+        assert_eq!(Bottleneck::of(&disk, 10.0), Bottleneck::Disk);
+        let mut waiting = resources();
+        waiting.voluntary_switches = 50_000;
+        assert_eq!(Bottleneck::of(&waiting, 10.0), Bottleneck::Waiting);
+        let mut kernel = resources();
+        kernel.system_s = 5.0;
+        assert_eq!(Bottleneck::of(&kernel, 10.0), Bottleneck::Kernel);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_process_is_sampled_and_its_series_stays_short() {
+        let mut sampler = Sampler::new(std::process::id());
+        for step in 0..1000 {
+            sampler.sample(Duration::from_millis(step));
+        }
+        let resources = sampler.finish().unwrap();
+        assert!(resources.resident_mib_max > 0.5, "{resources:?}");
+        assert!((100..=POINTS_MAX).contains(&resources.memory.len()));
+        assert!(resources.memory_slope_mib_per_min().is_some());
+    }
+
+    #[test]
+    fn a_process_that_is_not_there_has_no_resources() {
+        let mut sampler = Sampler::new(u32::MAX);
+        sampler.sample(Duration::ZERO);
+        assert!(sampler.finish().is_none());
+    }
+}

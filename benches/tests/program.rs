@@ -1,0 +1,279 @@
+//! The program as its users start it, over a suite with known faults.
+#![cfg(all(feature = "harness", unix))]
+
+use neurectomy_bench::harness::results::{Outcome, Results};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A workspace of its own: specs, a folder of executables, baselines and results.
+struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Self { dir };
+        std::fs::create_dir_all(place.path("benches/specs")).unwrap();
+        std::fs::create_dir_all(place.path("built")).unwrap();
+        let suite = env!("CARGO_BIN_EXE_planted-suite");
+        std::os::unix::fs::symlink(suite, place.path("built/sketches")).unwrap();
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A spec with more lines.
+    fn spec(&self, name: &str, more: &str) {
+        let text = format!(
+            "benchmark:\n  name: {name}\n  description: \"planted\"\n  category: sketches\n  \
+             tier: micro\n  measurement_s: 0.05\n{more}"
+        );
+        std::fs::write(self.path(&format!("benches/specs/{name}.yaml")), text).unwrap();
+    }
+
+    fn program(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_neurectomy-bench"));
+        self.set(command.args(arguments));
+        command.output().unwrap()
+    }
+
+    fn set(&self, command: &mut Command) {
+        command.arg("--workspace").arg(self.dir.path());
+        command.arg("--results").arg(self.path("results.json"));
+        command.env_remove("CARGO_TARGET_DIR");
+    }
+
+    fn run(&self, more: &[&str]) -> Output {
+        let built = self.path("built");
+        let mut arguments = vec!["run", "--executables", built.to_str().unwrap()];
+        arguments.extend(more);
+        self.program(&arguments)
+    }
+
+    fn results(&self) -> Results {
+        Results::read(&self.path("results.json")).unwrap()
+    }
+}
+
+fn code(output: &Output, expected: i32) -> String {
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(output.status.code(), Some(expected), "{text}");
+    text
+}
+
+#[test]
+fn a_run_is_saved_compared_and_reported() {
+    let place = Place::new();
+    place.spec(
+        "planted",
+        "  targets:\n    speed:\n      measure: \"digest*\"\n      unit: MB/s\n      better: higher\n      \
+         target: 1\n      acceptable_range: [0.5, 1000000]\n    lost:\n      measure: \"nothing\"\n      \
+         of: ratio\n      better: lower\n      target: 1\n      acceptable_range: [0, 2]\n",
+    );
+    let text = code(&place.run(&[]), 0);
+    assert!(text.contains("5 of 5 executions completed"), "{text}");
+    assert!(text.contains("speed: digest of 64 KiB"), "{text}");
+    assert!(
+        text.contains(", met") && text.contains("lost: no row: -, not measured"),
+        "{text}"
+    );
+    let results = place.results();
+    assert!(results.environment.threads > 0 && results.load_1m_at_end.is_some());
+    for execution in &results.executions {
+        assert_eq!(execution.outcome, Outcome::Completed);
+        let digest = &execution.rows[1];
+        let samples = digest.samples.as_ref().unwrap();
+        assert_eq!((samples.ours_ns.len(), samples.peer_ns.len()), (60, 60));
+        assert_eq!(digest.work.as_ref().unwrap().amount, 65536);
+    }
+    assert!(!place.path("results.d").exists() || is_empty(&place.path("results.d")));
+
+    let text = code(&place.program(&["compare", "v1"]), 2);
+    assert!(text.contains("no baseline is named v1"), "{text}");
+    code(&place.program(&["baseline", "save", "v1"]), 0);
+    let text = code(&place.program(&["baseline", "save", "v1"]), 2);
+    assert!(text.contains("--replace"), "{text}");
+    let text = code(&place.program(&["baseline", "list"]), 0);
+    assert!(text.starts_with("v1: 2"), "{text}");
+    let text = code(&place.program(&["compare", "v1", "--all"]), 0);
+    assert!(text.contains("all other rows: 2 compared"), "{text}");
+    assert!(text.contains("0 worse, 0 missing"), "{text}");
+
+    let text = code(&place.program(&["report", "--against", "v1"]), 0);
+    assert!(
+        text.contains("report.html") && text.contains("report.md"),
+        "{text}"
+    );
+    let page = std::fs::read_to_string(place.path("report.html")).unwrap();
+    assert!(
+        page.contains("digest of 64 KiB &lt;b&gt;&amp;amp;"),
+        "not escaped"
+    );
+    let markdown = std::fs::read_to_string(place.path("report.md")).unwrap();
+    assert!(
+        markdown.contains("| planted | micro | 5 of 5 | 2 | 1 of 2 |"),
+        "{markdown}"
+    );
+    assert!(
+        markdown.contains("digest of 64 KiB \\<b\\>&amp;"),
+        "{markdown}"
+    );
+}
+
+fn is_empty(folder: &Path) -> bool {
+    std::fs::read_dir(folder).unwrap().next().is_none()
+}
+
+#[test]
+fn faults_of_a_suite_keep_its_rows_and_the_other_executions() {
+    let place = Place::new();
+    let fault = |fault: &str| format!("  environment:\n    PLANTED_FAULT: {fault}\n");
+    place.spec("a_panic", &fault("panic"));
+    place.spec("b_error", &fault("error"));
+    place.spec("c_hang", &format!("{}  limit_s: 1\n", fault("hang")));
+    place.spec("d_abort", &fault("abort"));
+    place.spec("e_good", "");
+    let text = code(&place.run(&["--runs", "1"]), 1);
+    assert!(text.contains("1 of 5 executions completed"), "{text}");
+    let results = place.results();
+    let ended: Vec<(String, usize)> = results
+        .executions
+        .iter()
+        .map(|execution| (execution.outcome.words(), execution.rows.len()))
+        .collect();
+    assert!(ended[0].0.contains("planted panic"), "{ended:?}");
+    assert!(
+        ended[1].0.contains("suite sketches: planted error"),
+        "{ended:?}"
+    );
+    assert_eq!(ended[2].0, "stopped after its limit of 1 s");
+    assert!(ended[3].0.contains("signal: 6"), "{ended:?}");
+    assert_eq!(ended[4].0, "completed");
+    let rows: Vec<usize> = ended.iter().map(|(_, rows)| *rows).collect();
+    assert_eq!(rows, [1, 2, 1, 1, 2]);
+    code(&place.program(&["report"]), 0);
+    let markdown = std::fs::read_to_string(place.path("report.md")).unwrap();
+    assert!(
+        markdown.contains("## Executions that did not complete"),
+        "{markdown}"
+    );
+}
+
+#[test]
+fn a_suite_that_is_not_built_is_one_failure_among_others() {
+    let place = Place::new();
+    place.spec("good", "");
+    let other = std::fs::read_to_string(place.path("benches/specs/good.yaml")).unwrap();
+    let other = other
+        .replace("name: good", "name: other")
+        .replace("category: sketches", "category: agents");
+    std::fs::write(place.path("benches/specs/other.yaml"), other).unwrap();
+    let text = code(&place.run(&["--runs", "1"]), 1);
+    assert!(
+        text.contains("holds no agents and no agents-HASH"),
+        "{text}"
+    );
+    assert!(text.contains("1 of 2 executions completed"), "{text}");
+    let text = code(&place.run(&["--component", "sketches", "--runs", "1"]), 0);
+    assert!(text.contains("1 of 1 executions completed"), "{text}");
+}
+
+#[test]
+fn wrong_arguments_name_what_there_is() {
+    let place = Place::new();
+    place.spec("good", "");
+    let text = code(&place.run(&["--component", "sketchs"]), 2);
+    assert!(
+        text.contains("no component is named sketchs; there are: sketches"),
+        "{text}"
+    );
+    let text = code(&place.run(&["--tier", "macro"]), 2);
+    assert!(text.contains("no spec with a suite"), "{text}");
+    let text = code(&place.run(&["--spec", "none.yaml"]), 2);
+    assert!(text.contains("none.yaml"), "{text}");
+    let text = code(&place.program(&["compare", "../x"]), 2);
+    assert!(text.contains("allowed are 1 to 64"), "{text}");
+    let text = code(&place.program(&["report"]), 2);
+    assert!(text.contains("results.json"), "{text}");
+    place.spec("bad", "  limit_s: 0\n");
+    let text = code(&place.run(&[]), 2);
+    assert!(text.contains("bad.yaml: limit_s is 0"), "{text}");
+    let text = code(
+        &place.run(&[
+            "--spec",
+            place.path("benches/specs/good.yaml").to_str().unwrap(),
+            "--dry-run",
+        ]),
+        0,
+    );
+    assert!(
+        text.contains("sketches 0.05 s (micro) x 5, for good"),
+        "{text}"
+    );
+}
+
+/// File sizes are limited, which fails writes as a full disk does.
+#[test]
+fn a_full_disk_is_a_clear_error_and_the_file_before_stays_whole() {
+    let place = Place::new();
+    // A fault after the first row, so that the suite writes little itself.
+    place.spec("small", "  environment:\n    PLANTED_FAULT: panic\n");
+    let specs: Vec<String> = (0..40).map(|at| format!("p{at:02}")).collect();
+    for name in &specs {
+        let more = format!("  environment:\n    PLANTED_FAULT: panic\n    RUN: {name}\n");
+        place.spec(name, &more);
+    }
+    let built = place.path("built");
+    let mut command = Command::new("sh");
+    // Blocks of 512 or 1024 bytes, as the shell has it.
+    let line = "trap '' XFSZ; ulimit -f 40; exec \"$0\" \"$@\"";
+    command.args([
+        "-c",
+        line,
+        env!("CARGO_BIN_EXE_neurectomy-bench"),
+        "run",
+        "--runs",
+        "1",
+    ]);
+    command.arg("--executables").arg(&built);
+    place.set(&mut command);
+    let text = code(&command.output().unwrap(), 2);
+    assert!(
+        text.contains("cannot write") && text.contains("results.json: File too large"),
+        "{text}"
+    );
+    let results = place.results();
+    assert!(!results.executions.is_empty() && results.executions.len() < 41);
+    assert!(
+        results
+            .executions
+            .iter()
+            .all(|execution| execution.rows.len() == 1)
+    );
+    assert!(!place.path("results.json.draft").exists());
+}
+
+#[test]
+fn a_suite_that_cannot_write_its_rows_says_so() {
+    let place = Place::new();
+    place.spec("good", "");
+    let wrapper = format!(
+        "#!/bin/sh\ntrap '' XFSZ\nulimit -f 1\nexec {} \"$@\"\n",
+        env!("CARGO_BIN_EXE_planted-suite")
+    );
+    let path = place.path("built/sketches");
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, wrapper).unwrap();
+    let mode = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
+    std::fs::set_permissions(&path, mode).unwrap();
+    let text = code(&place.run(&["--runs", "1"]), 1);
+    assert!(text.contains("cannot write the rows to"), "{text}");
+    assert!(text.contains("rows.jsonl: File too large"), "{text}");
+}
