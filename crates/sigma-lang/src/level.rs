@@ -15,7 +15,8 @@ pub enum Level {
     /// zstd level 1: the fastest that still compresses text well.
     Fast,
     /// zstd level 3. Up to this level speed comes first: only what gains much is transformed (logs, some JSON,
-    /// numbers, tensors), tables and content under 4 KiB are not.
+    /// numbers, tensors), tables and content under 4 KiB are not; tables of digits are searched at level 1 where that
+    /// finds more.
     #[default]
     Balanced,
     /// zstd level 9: on logs, messages and code about a seventh smaller than `Balanced`, at a quarter

@@ -11,13 +11,18 @@ pub fn limits() -> Limits {
         .frame_bytes_max(LIMIT)
 }
 
+/// A frame whose payload is the content, and which states one length only.
+const TAG_NOISE: u8 = 4;
+
 /// A container of one tagged frame: `head` is all before the frame's tag; the frame states as many content
-/// bytes as the payload has, and `more` and one more; its check is 0.
+/// bytes as the payload has, and `more` and one more, but for a noise frame; its check is 0.
 pub fn container(head: &[u8], tag: u8, more: u16, payload: &[u8]) -> Vec<u8> {
     let mut container = head.to_vec();
     container.push(tag);
     let payload_bytes = payload.len() as u64;
-    for mut number in [u64::from(more) + payload_bytes + 1, payload_bytes] {
+    let content_bytes = u64::from(more) + payload_bytes + 1;
+    let skipped = usize::from(tag == TAG_NOISE);
+    for mut number in [content_bytes, payload_bytes].into_iter().skip(skipped) {
         while number >= 0x80 {
             container.push(number as u8 | 0x80);
             number >>= 7;
