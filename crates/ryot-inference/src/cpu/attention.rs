@@ -28,44 +28,34 @@ lanes! {
 
 #[inline(always)]
 fn attend_body(head: Head<'_>, queries: &Queries<'_>, scores: &mut Vec<f32>, out: &mut [f32]) {
-    let used = queries.visible.iter().rposition(|visible| *visible > 0);
-    match used.map_or(0, |last| last + 1) {
-        0 => {}
-        // few queries are few chains of sums, so several groups and columns go together
-        1 => some::<1, 4>(head, queries, scores, out),
-        2 => some::<2, 4>(head, queries, scores, out),
-        3 => some::<3, 4>(head, queries, scores, out),
-        4 => some::<4, 4>(head, queries, scores, out),
-        5 | 6 => some::<6, 1>(head, queries, scores, out),
-        _ => some::<QUERIES, 1>(head, queries, scores, out),
-    }
-}
-
-/// The first `Q` queries, with `T` groups of keys or columns of values together.
-#[inline(always)]
-fn some<const Q: usize, const T: usize>(
-    head: Head<'_>,
-    queries: &Queries<'_>,
-    scores: &mut Vec<f32>,
-    out: &mut [f32],
-) {
     let padded = queries.padded;
     let longest = queries.visible.into_iter().max().unwrap_or(0);
     let groups = longest.div_ceil(GROUP);
     let row = groups * GROUP;
-    if scores.len() < Q * row {
-        scores.resize(Q * row, 0.0);
+    if scores.len() < QUERIES * row {
+        scores.resize(QUERIES * row, 0.0);
     }
-    let scores = &mut scores[..Q * row];
-    let mut group = 0;
-    while group + T <= groups {
-        score::<Q, T>(head, queries, group, scores, row);
-        group += T;
+    let scores = &mut scores[..QUERIES * row];
+    for (group, keys) in head
+        .keys
+        .chunks_exact(padded * GROUP)
+        .take(groups)
+        .enumerate()
+    {
+        let mut sums = [[0f32; GROUP]; QUERIES];
+        for (d, keys) in keys.as_chunks::<GROUP>().0.iter().enumerate() {
+            for (q, sums) in sums.iter_mut().enumerate() {
+                let x = queries.vectors[q * padded + d];
+                for lane in 0..GROUP {
+                    sums[lane] = x.mul_add(keys[lane], sums[lane]);
+                }
+            }
+        }
+        for (q, sums) in sums.iter().enumerate() {
+            scores[q * row + group * GROUP..][..GROUP].copy_from_slice(sums);
+        }
     }
-    for group in group..groups {
-        score::<Q, 1>(head, queries, group, scores, row);
-    }
-    let mut inverse = [0f32; Q];
+    let mut inverse = [0f32; QUERIES];
     for (q, inverse) in inverse.iter_mut().enumerate() {
         let visible = queries.visible[q];
         let scores = &mut scores[q * row..(q + 1) * row];
@@ -74,75 +64,22 @@ fn some<const Q: usize, const T: usize>(
             *inverse = 1.0 / soften(scores);
         }
     }
-    let (scores, values) = (&*scores, &head.values[..longest * padded]);
-    let mut column = 0;
-    while column + T * GROUP <= padded {
-        gather::<Q, T>(values, padded, column, (scores, row), &inverse, out);
-        column += T * GROUP;
-    }
-    for column in (column..padded).step_by(GROUP) {
-        gather::<Q, 1>(values, padded, column, (scores, row), &inverse, out);
-    }
-}
-
-/// Scores of `Q` queries for `T` groups of keys from `first` on.
-#[inline(always)]
-fn score<const Q: usize, const T: usize>(
-    head: Head<'_>,
-    queries: &Queries<'_>,
-    first: usize,
-    scores: &mut [f32],
-    row: usize,
-) {
-    let padded = queries.padded;
-    let group = |t: usize| {
-        let keys = &head.keys[(first + t) * padded * GROUP..][..padded * GROUP];
-        keys.as_chunks::<GROUP>().0
-    };
-    let groups: [&[[f32; GROUP]]; T] = std::array::from_fn(group);
-    let mut sums = [[[0f32; GROUP]; T]; Q];
-    for d in 0..padded {
-        for (q, sums) in sums.iter_mut().enumerate() {
-            let x = queries.vectors[q * padded + d];
-            for (sums, keys) in sums.iter_mut().zip(&groups) {
+    for at in (0..padded).step_by(GROUP) {
+        let mut sums = [[0f32; GROUP]; QUERIES];
+        for (token, values) in head.values.chunks_exact(padded).take(longest).enumerate() {
+            let values: &[f32; GROUP] = values[at..at + GROUP].try_into().expect("sixteen");
+            for (q, sums) in sums.iter_mut().enumerate() {
+                let weight = scores[q * row + token];
                 for lane in 0..GROUP {
-                    sums[lane] = x.mul_add(keys[d][lane], sums[lane]);
+                    sums[lane] = weight.mul_add(values[lane], sums[lane]);
                 }
             }
         }
-    }
-    for (q, sums) in sums.iter().enumerate() {
-        let scores = &mut scores[q * row + first * GROUP..][..T * GROUP];
-        scores.copy_from_slice(sums.as_flattened());
-    }
-}
-
-/// Weighted sums of `T` vectors of values from `column` on, for `Q` queries.
-#[inline(always)]
-fn gather<const Q: usize, const T: usize>(
-    values: &[f32],
-    padded: usize,
-    column: usize,
-    (scores, row): (&[f32], usize),
-    inverse: &[f32; Q],
-    out: &mut [f32],
-) {
-    let mut sums = [[[0f32; GROUP]; T]; Q];
-    for (token, values) in values.chunks_exact(padded).enumerate() {
-        let (values, _) = values[column..column + T * GROUP].as_chunks::<GROUP>();
-        for (q, sums) in sums.iter_mut().enumerate() {
-            let weight = scores[q * row + token];
-            for t in 0..T {
-                for lane in 0..GROUP {
-                    sums[t][lane] = weight.mul_add(values[t][lane], sums[t][lane]);
-                }
+        for (q, sums) in sums.iter().enumerate() {
+            let out = &mut out[q * padded + at..][..GROUP];
+            for (out, sum) in out.iter_mut().zip(sums) {
+                *out = sum * inverse[q];
             }
-        }
-    }
-    for (q, sums) in sums.iter().enumerate() {
-        let out = &mut out[q * padded + column..][..T * GROUP];
-        for (out, sum) in out.iter_mut().zip(sums.as_flattened()) {
-            *out = sum * inverse[q];
         }
     }
 }
