@@ -15,6 +15,7 @@
 //! | [`environment`] | commit, CPU, compiler, date of a run |
 //! | [`corpus`] | the inputs: a folder of real files, or seeded generated ones |
 //! | [`journal`] | the rows as lines, while the suite runs |
+//! | [`profile`] | hotspots and a flame graph of a suite (feature `pprof`) |
 //! | `harness` | the program `neurectomy-bench` (feature `harness`) |
 //! | `models` | seeded models of real shapes, as files |
 
@@ -26,6 +27,7 @@ pub mod harness;
 pub mod journal;
 #[cfg(any(feature = "inference", feature = "workflow"))]
 pub mod models;
+pub mod profile;
 pub mod row;
 pub mod suite;
 

@@ -3,6 +3,7 @@
 use crate::environment::Environment;
 use crate::estimates;
 use crate::journal::{Journal, OUTPUT_VARIABLE, ROWS_FILE, Recorded, Samples, WorkDone};
+use crate::profile::{self, Profiler};
 use crate::row::{Goal, Row, table};
 use criterion::Criterion;
 use serde::Serialize;
@@ -93,6 +94,7 @@ pub struct Suite {
     smoke: bool,
     rows: Vec<Row>,
     journal: Option<Journal>,
+    profiler: Option<Profiler>,
     /// The first row that could not be written down; the suite goes on and fails at its end.
     not_written: Option<String>,
 }
@@ -124,6 +126,10 @@ impl Suite {
             Some(folder) if !is_smoke() => Some(Journal::start(&folder.join(ROWS_FILE), name)?),
             _ => None,
         };
+        let profiler = match &output {
+            Some(folder) if !is_smoke() => profile::start(folder)?,
+            _ => None,
+        };
         let target_dir = output.map_or_else(target_dir, Ok)?;
         let criterion = Criterion::default()
             .output_directory(&target_dir.join("criterion"))
@@ -140,6 +146,7 @@ impl Suite {
             smoke: is_smoke(),
             rows: Vec::new(),
             journal,
+            profiler,
             not_written: None,
         })
     }
@@ -235,6 +242,9 @@ impl Suite {
 
     fn finish(self) -> Result<(), BenchError> {
         self.criterion.final_summary();
+        if let Some(profiler) = self.profiler {
+            profiler.finish()?;
+        }
         if let Some(message) = self.not_written {
             return Err(message.into());
         }

@@ -167,6 +167,38 @@ fn faults_of_a_suite_keep_its_rows_and_the_other_executions() {
 }
 
 #[test]
+fn samples_of_stacks_become_hotspots_and_a_flame_graph() {
+    let place = Place::new();
+    let text = "benchmark:\n  name: sampled\n  description: \"planted\"\n  category: sketches\n  tier: profile\n  \
+                measurement_s: 0.5\n  profiling: {enabled: true, sampler: pprof, sample_rate: 250}\n";
+    std::fs::write(place.path("benches/specs/sampled.yaml"), text).unwrap();
+    let output = place.run(&["--runs", "1"]);
+    if !cfg!(feature = "pprof") {
+        let text = code(&output, 1);
+        assert!(text.contains("built without feature pprof"), "{text}");
+        return;
+    }
+    code(&output, 0);
+    let hotspots = &place.results().executions[0].hotspots;
+    let digest = hotspots
+        .iter()
+        .find(|spot| spot.function.contains("digest"));
+    let digest = digest.unwrap_or_else(|| panic!("{hotspots:?}"));
+    assert!(
+        digest.total_percent >= digest.self_percent && digest.samples > 20,
+        "{digest:?}"
+    );
+    let beside = std::fs::read_dir(place.path("results.d")).unwrap();
+    let names: Vec<PathBuf> = beside.map(|entry| entry.unwrap().path()).collect();
+    assert!(
+        names
+            .iter()
+            .any(|path| path.extension().is_some_and(|e| e == "svg")),
+        "{names:?}"
+    );
+}
+
+#[test]
 fn a_suite_that_is_not_built_is_one_failure_among_others() {
     let place = Place::new();
     place.spec("good", "");
@@ -182,6 +214,18 @@ fn a_suite_that_is_not_built_is_one_failure_among_others() {
     );
     assert!(text.contains("1 of 2 executions completed"), "{text}");
     let text = code(&place.run(&["--component", "sketches", "--runs", "1"]), 0);
+    assert!(text.contains("1 of 1 executions completed"), "{text}");
+}
+
+#[test]
+fn a_relative_folder_of_executables_is_found_from_where_the_user_is() {
+    let place = Place::new();
+    place.spec("good", "");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_neurectomy-bench"));
+    command.args(["run", "--runs", "1", "--executables", "."]);
+    command.current_dir(place.path("built"));
+    place.set(&mut command);
+    let text = code(&command.output().unwrap(), 0);
     assert!(text.contains("1 of 1 executions completed"), "{text}");
 }
 

@@ -5,6 +5,7 @@ use neurectomy_bench::harness::report::Report;
 use neurectomy_bench::harness::resources::Resources;
 use neurectomy_bench::harness::results::{Execution, FORMAT, Outcome, Results};
 use neurectomy_bench::journal::{Recorded, Samples, WorkDone};
+use neurectomy_bench::profile::Hotspot;
 use neurectomy_bench::{Environment, Row};
 use roxmltree::{Document, Node, ParsingOptions};
 
@@ -49,8 +50,15 @@ fn execution(suite: &str, round: u32, rows: Vec<Recorded>) -> Execution {
             written_bytes: 0,
             voluntary_switches: 10,
             involuntary_switches: 10,
+            waited_for_core_s: 0.5,
             memory: (0..40).map(|at| (f64::from(at) / 4.0, 20.0)).collect(),
         }),
+        hotspots: vec![Hotspot {
+            function: HOSTILE.to_owned(),
+            self_percent: 60.0,
+            total_percent: 80.0,
+            samples: 1000,
+        }],
         rows,
     }
 }
@@ -247,6 +255,7 @@ fn tables_of_the_twin_have_whole_rows() {
     }
     assert!(rows > 80, "{rows}");
     assert!(markdown.contains("## Where the time goes"));
+    assert!(markdown.contains("## Hotspots"));
     assert!(markdown.contains("## Changes against baseline v1"));
 }
 

@@ -213,7 +213,7 @@ fn a_wrong_value_names_file_field_value_and_what_is_allowed() {
         (
             "sampler: \"resources\"",
             "sampler: py-spy",
-            &["profiling.sampler is py-spy", "resources"],
+            &["profiling.sampler is py-spy", "resources, pprof"],
         ),
         (
             "sample_rate: 20",

@@ -26,6 +26,8 @@ pub struct Spent {
     pub disk_mb_per_s: f64,
     /// Times per second that threads gave their core away to wait.
     pub switches_per_s: f64,
+    /// Seconds that threads waited for a core, by wall time.
+    pub waiting_for_core: f64,
     /// Growth of memory over the second half of the first run that has enough samples.
     pub memory_slope: Option<Slope>,
 }
@@ -78,6 +80,7 @@ fn spent_by(label: &str, runs: &[(f64, &Resources)]) -> Option<Spent> {
         resident_mib_max: of(&|_, used| used.resident_mib_max)?,
         disk_mb_per_s: of(&|wall, used| float(used.read_bytes + used.written_bytes) / 1e6 / wall)?,
         switches_per_s: of(&|wall, used| float(used.voluntary_switches) / wall)?,
+        waiting_for_core: of(&|wall, used| used.waited_for_core_s / wall)?,
         memory_slope: runs
             .iter()
             .find_map(|(_, used)| used.memory_slope_mib_per_min()),
@@ -273,13 +276,14 @@ pub struct Step {
     pub what: String,
 }
 
-/// What to do next: executions that did not complete first, then missed targets and rows behind
+/// What to do next: executions that did not complete (the first run of each) first, then missed targets and rows behind
 /// their peer, the farthest first.
 #[must_use]
 pub fn roadmap(results: &Results) -> Vec<Step> {
     let mut steps = Vec::new();
     for execution in &results.executions {
-        if execution.outcome != Outcome::Completed {
+        let is_new = |step: &Step| step.of != execution.label;
+        if execution.outcome != Outcome::Completed && steps.iter().all(is_new) {
             let outcome = execution.outcome.words();
             let first = outcome.lines().next().unwrap_or_default().to_owned();
             steps.push(Step {

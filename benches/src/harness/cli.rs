@@ -277,7 +277,11 @@ fn suites(
     suites.dedup();
     match &arguments.executables {
         Some(folder) => executables::find(folder, &suites),
-        None => Ok(executables::build(&places.workspace, &suites)),
+        None => {
+            let sampled = plans.iter().filter(|plan| plan.settings.pprof_hz.is_some());
+            let sampled: Vec<&str> = sampled.map(|plan| plan.settings.suite.as_str()).collect();
+            Ok(executables::build(&places.workspace, &suites, &sampled))
+        }
     }
 }
 

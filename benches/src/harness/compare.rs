@@ -362,6 +362,7 @@ mod tests {
                     outcome: Outcome::Completed,
                     wall_s: 1.0,
                     resources: None,
+                    hotspots: Vec::new(),
                     rows: vec![recorded(row(*ratio))],
                 })
                 .collect(),

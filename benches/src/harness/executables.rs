@@ -23,22 +23,32 @@ struct MessageTarget {
 }
 
 /// Builds the suites one by one through cargo, each with its own feature only, so that one that does
-/// not build leaves the others; cargo prints to standard error.
+/// not build leaves the others; cargo prints to standard error. Those in `sampled` can take samples of
+/// their stacks.
 #[must_use]
-pub fn build(workspace: &Path, suites: &[&str]) -> Executables {
+pub fn build(workspace: &Path, suites: &[&str], sampled: &[&str]) -> Executables {
     suites
         .iter()
-        .map(|suite| ((*suite).to_owned(), build_one(workspace, suite)))
+        .map(|suite| {
+            (
+                (*suite).to_owned(),
+                build_one(workspace, suite, sampled.contains(suite)),
+            )
+        })
         .collect()
 }
 
-fn build_one(workspace: &Path, suite: &str) -> Result<PathBuf, String> {
+fn build_one(workspace: &Path, suite: &str, is_sampled: bool) -> Result<PathBuf, String> {
+    let mut features = suite.to_owned();
+    if is_sampled {
+        features.push_str(",pprof");
+    }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .current_dir(workspace)
         .args(["bench", "--no-run", "--message-format=json"])
         .args(["--package", "neurectomy-bench", "--no-default-features"])
-        .args(["--features", suite, "--bench", suite])
+        .args(["--features", &features, "--bench", suite])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
@@ -69,6 +79,8 @@ fn executable(messages: &str, suite: &str) -> Option<PathBuf> {
 /// # Errors
 /// The folder cannot be read.
 pub fn find(folder: &Path, suites: &[&str]) -> Result<Executables, HarnessError> {
+    // Suites are started in another folder than this program.
+    let folder = &std::path::absolute(folder).map_err(HarnessError::io("read", folder))?;
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(HarnessError::io("read", folder))? {
         let entry = entry.map_err(HarnessError::io("read", folder))?;

@@ -32,6 +32,8 @@ pub struct Resources {
     pub voluntary_switches: u64,
     /// Times that a thread was made to give its core away.
     pub involuntary_switches: u64,
+    /// Seconds that threads were ready to run and waited for a core, all of them together.
+    pub waited_for_core_s: f64,
     /// Seconds since the start and resident MiB.
     pub memory: Vec<(f64, f64)>,
 }
@@ -51,12 +53,20 @@ impl Resources {
     }
 }
 
+/// What a thread has counted.
+#[derive(Debug, Clone, Copy, Default)]
+struct Thread {
+    voluntary: u64,
+    involuntary: u64,
+    waited_ns: u64,
+}
+
 /// Takes samples of one process.
 #[derive(Debug)]
 pub(super) struct Sampler {
     process: PathBuf,
-    /// Voluntary and involuntary switches of each thread seen, also of those that ended.
-    switches: HashMap<std::ffi::OsString, (u64, u64)>,
+    /// Each thread seen, also those that ended.
+    threads: HashMap<std::ffi::OsString, Thread>,
     last: Option<Resources>,
     memory: Vec<(f64, f64)>,
     /// Every `keep`-th sample goes into the series.
@@ -68,7 +78,7 @@ impl Sampler {
     pub(super) fn new(process_id: u32) -> Self {
         Self {
             process: PathBuf::from(format!("/proc/{process_id}")),
-            switches: HashMap::new(),
+            threads: HashMap::new(),
             last: None,
             memory: Vec::new(),
             keep: 1,
@@ -117,11 +127,8 @@ impl Sampler {
         }
         let status = std::fs::read_to_string(self.process.join("status")).ok()?;
         let io = std::fs::read_to_string(self.process.join("io")).unwrap_or_default();
-        self.read_switches();
-        let (voluntary, involuntary) = self
-            .switches
-            .values()
-            .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        self.read_threads();
+        let sum = |count: fn(&Thread) -> u64| -> u64 { self.threads.values().map(count).sum() };
         Some(Resources {
             user_s: ticks(field(11)?),
             system_s: ticks(field(12)?),
@@ -129,23 +136,29 @@ impl Sampler {
             major_faults: field(9)?,
             read_bytes: named(&io, "read_bytes:"),
             written_bytes: named(&io, "write_bytes:"),
-            voluntary_switches: voluntary,
-            involuntary_switches: involuntary,
+            voluntary_switches: sum(|thread| thread.voluntary),
+            involuntary_switches: sum(|thread| thread.involuntary),
+            waited_for_core_s: float(sum(|thread| thread.waited_ns)) / 1e9,
             memory: Vec::new(),
         })
     }
 
-    fn read_switches(&mut self) {
+    fn read_threads(&mut self) {
         let Ok(tasks) = std::fs::read_dir(self.process.join("task")) else {
             return;
         };
         for task in tasks.flatten() {
-            if let Ok(status) = std::fs::read_to_string(task.path().join("status")) {
-                let both = (
-                    named(&status, "voluntary_ctxt_switches:"),
-                    named(&status, "nonvoluntary_ctxt_switches:"),
-                );
-                self.switches.insert(task.file_name(), both);
+            let read = |file: &str| std::fs::read_to_string(task.path().join(file));
+            if let Ok(status) = read("status") {
+                // Time on a core, time ready without one, slices; not on every kernel.
+                let schedule = read("schedstat").unwrap_or_default();
+                let waited_ns = schedule.split_whitespace().nth(1);
+                let thread = Thread {
+                    voluntary: named(&status, "voluntary_ctxt_switches:"),
+                    involuntary: named(&status, "nonvoluntary_ctxt_switches:"),
+                    waited_ns: waited_ns.and_then(|ns| ns.parse().ok()).unwrap_or(0),
+                };
+                self.threads.insert(task.file_name(), thread);
             }
         }
     }
@@ -177,6 +190,8 @@ fn float(count: u64) -> f64 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Bottleneck {
+    /// Threads waited for a core at least half as long as they had one, and a tenth of the time.
+    Crowded,
     /// At least 60 % of one core in user mode, and less than 20 % of CPU time in the kernel.
     Cpu,
     /// At least 20 MB/s to or from devices, or a disk fault every 100 ms.
@@ -194,6 +209,7 @@ impl Bottleneck {
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
+            Self::Crowded => "other work on the machine",
             Self::Cpu => "CPU or memory, in user code",
             Self::Disk => "disk",
             Self::Waiting => "waiting of threads for each other",
@@ -209,7 +225,10 @@ impl Bottleneck {
         let cpu_s = resources.user_s + resources.system_s;
         let disk = float(resources.read_bytes + resources.written_bytes) / 1e6 / wall_s;
         let kernel_share = resources.system_s / cpu_s.max(1e-3);
-        if disk >= 20.0 || float(resources.major_faults) / wall_s >= 10.0 {
+        if resources.waited_for_core_s >= 0.1 * wall_s && resources.waited_for_core_s >= cpu_s / 2.0
+        {
+            Self::Crowded
+        } else if disk >= 20.0 || float(resources.major_faults) / wall_s >= 10.0 {
             Self::Disk
         } else if float(resources.voluntary_switches) / wall_s >= 2000.0 {
             Self::Waiting
@@ -237,6 +256,7 @@ mod tests {
             written_bytes: 0,
             voluntary_switches: 0,
             involuntary_switches: 0,
+            waited_for_core_s: 0.0,
             memory: Vec::new(),
         }
     }
@@ -251,6 +271,9 @@ mod tests {
         let mut waiting = resources();
         waiting.voluntary_switches = 50_000;
         assert_eq!(Bottleneck::of(&waiting, 10.0), Bottleneck::Waiting);
+        let mut crowded = resources();
+        crowded.waited_for_core_s = 5.0;
+        assert_eq!(Bottleneck::of(&crowded, 10.0), Bottleneck::Crowded);
         let mut kernel = resources();
         kernel.system_s = 5.0;
         assert_eq!(Bottleneck::of(&kernel, 10.0), Bottleneck::Kernel);

@@ -5,6 +5,7 @@ use super::resources::Resources;
 use super::spec::{Analysis, Better, Regression, Target};
 use crate::environment::Environment;
 use crate::journal::Recorded;
+use crate::profile::Hotspot;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -70,6 +71,9 @@ pub struct Execution {
     pub wall_s: f64,
     /// Use of the machine; none where the system does not tell.
     pub resources: Option<Resources>,
+    /// Functions by their part of the samples, where the spec asked for samples.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hotspots: Vec<Hotspot>,
     /// The rows, all that were written before it ended.
     pub rows: Vec<Recorded>,
 }

@@ -7,6 +7,7 @@ use super::results::{Execution, FORMAT, Outcome, Results, SpecSummary};
 use super::spec::{Plan, Spec};
 use crate::environment::{self, Environment};
 use crate::journal::{self, OUTPUT_VARIABLE, ROWS_FILE};
+use crate::profile::{self, FLAMEGRAPH_FILE, PROFILE_VARIABLE};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -108,6 +109,7 @@ fn execute(
         outcome: Outcome::Completed,
         wall_s: 0.0,
         resources: None,
+        hotspots: Vec::new(),
         rows: Vec::new(),
     };
     let executable = match run.executables.get(&plan.settings.suite) {
@@ -142,6 +144,7 @@ fn execute(
     }
     execution.wall_s = start.elapsed().as_secs_f64();
     collect(&mut execution, plan, &folder);
+    keep_flamegraph(&folder)?;
     // What a suite printed before it failed is worth its room.
     if !plan.save_artifacts && execution.outcome == Outcome::Completed {
         std::fs::remove_dir_all(&folder).map_err(HarnessError::io("remove", &folder))?;
@@ -161,11 +164,25 @@ fn collect(execution: &mut Execution, plan: &Plan, folder: &Path) {
         }
         Err(detail) => execution.outcome = Outcome::Failed { detail },
     }
+    match profile::read(folder) {
+        Ok(hotspots) => execution.hotspots = hotspots,
+        Err(detail) => execution.outcome = Outcome::Failed { detail },
+    }
     if !plan.include_traces {
         for recorded in &mut execution.rows {
             recorded.samples = None;
         }
     }
+}
+
+/// The flame graph goes beside the folder, which may not stay.
+fn keep_flamegraph(folder: &Path) -> Result<(), HarnessError> {
+    let drawn = folder.join(FLAMEGRAPH_FILE);
+    if drawn.exists() {
+        let kept = folder.with_extension("svg");
+        std::fs::rename(&drawn, &kept).map_err(HarnessError::io("move", &drawn))?;
+    }
+    Ok(())
 }
 
 fn folder_of(results_file: &Path, plan: &Plan, round: u32) -> PathBuf {
@@ -201,6 +218,9 @@ fn start_child(
         .stdin(Stdio::null())
         .stdout(File::create(folder.join("stdout.txt"))?)
         .stderr(File::create(folder.join("stderr.txt"))?);
+    if let Some(hertz) = plan.settings.pprof_hz {
+        command.env(PROFILE_VARIABLE, format!("{hertz:.0}"));
+    }
     for (name, value) in &plan.settings.environment {
         command.env(name, value.replace("{workspace}", &workspace));
     }

@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 /// Width of every drawing.
 pub(super) const WIDTH: f64 = 400.0;
+/// Room beyond the least and the greatest value of an axis, as a factor.
+const ROOM: f64 = 1.2;
 
 /// Text with the characters that mean something in HTML and XML replaced, and control characters,
 /// which XML does not allow, left out.
@@ -133,8 +135,8 @@ impl LogScale {
             });
         let (low, high) = if low > high { (1.0, 10.0) } else { (low, high) };
         Self {
-            low: (low / 1.2).ln(),
-            high: (high * 1.2).ln(),
+            low: (low / ROOM).ln(),
+            high: (high * ROOM).ln(),
             from,
             to,
         }
@@ -145,7 +147,7 @@ impl LogScale {
         self.from + share.clamp(0.0, 1.0) * (self.to - self.from)
     }
 
-    /// At most seven round values within the axis.
+    /// One to seven values within the axis, round ones where there are two.
     pub(super) fn ticks(&self) -> Vec<f64> {
         let decades = (self.high - self.low) / std::f64::consts::LN_10;
         let steps: &[f64] = if decades < 2.0 {
@@ -161,6 +163,11 @@ impl LogScale {
                     ticks.push(tick);
                 }
             }
+        }
+        if ticks.len() < 2 {
+            // A narrow axis has no round values: its least and greatest value stand for them.
+            ticks = vec![self.low.exp() * ROOM, self.high.exp() / ROOM];
+            ticks.dedup_by(|a, b| (*a / *b - 1.0).abs() < 0.1);
         }
         while ticks.len() > 7 {
             let mut at = 0;
@@ -232,6 +239,8 @@ mod tests {
         assert_eq!(scale.ticks(), [1.0, 10.0, 100.0]);
         let empty = LogScale::covering(std::iter::empty(), 0.0, 1.0);
         assert!(!empty.ticks().is_empty());
+        let narrow = LogScale::covering([5763.0, 5913.0].into_iter(), 0.0, 1.0).ticks();
+        assert!((5760.0..5920.0).contains(&narrow[0]), "{narrow:?}");
         let wide = LogScale::covering([1e-9, 1e9].into_iter(), 0.0, 1.0);
         assert!(wide.ticks().len() <= 7);
     }

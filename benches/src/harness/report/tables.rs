@@ -31,6 +31,7 @@ pub(super) fn tables(report: &Report<'_>) -> Vec<Table> {
     all.extend([
         failures(report),
         bottlenecks(report),
+        hotspots(report),
         impact(report),
         roadmap(report),
         rows(report),
@@ -232,6 +233,7 @@ fn bottlenecks(report: &Report<'_>) -> Table {
             classes.join("; "),
             figure(spent.wall_s),
             figure(spent.cores),
+            figure(spent.waiting_for_core),
             figure(100.0 * spent.kernel_share),
             figure(spent.resident_mib_max),
             figure(spent.disk_mb_per_s),
@@ -250,6 +252,7 @@ fn bottlenecks(report: &Report<'_>) -> Table {
             "limited by",
             "wall s",
             "cores busy",
+            "waiting for a core",
             "kernel %",
             "MiB",
             "disk MB/s",
@@ -257,6 +260,36 @@ fn bottlenecks(report: &Report<'_>) -> Table {
             "MiB/min",
         ],
         rows: rows.collect(),
+        is_first: false,
+    }
+}
+
+/// The first ten functions of each execution's first run with samples.
+fn hotspots(report: &Report<'_>) -> Table {
+    let mut seen: Vec<&str> = Vec::new();
+    let mut rows = Vec::new();
+    for run in &report.results.executions {
+        if run.hotspots.is_empty() || seen.contains(&run.label.as_str()) {
+            continue;
+        }
+        seen.push(&run.label);
+        rows.extend(run.hotspots.iter().take(10).map(|spot| {
+            vec![
+                run.label.clone(),
+                spot.function.clone(),
+                figure(spot.self_percent),
+                figure(spot.total_percent),
+                spot.samples.to_string(),
+            ]
+        }));
+    }
+    Table {
+        title: "Hotspots".to_owned(),
+        words: "Parts of the samples of CPU time, peers and criterion included; a flame graph lies beside the results. \
+                Samples do not count calls. A gain in a function saves at most its share."
+            .to_owned(),
+        heads: vec!["execution", "function", "self %", "with callees %", "samples"],
+        rows,
         is_first: false,
     }
 }

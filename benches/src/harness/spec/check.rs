@@ -126,13 +126,21 @@ impl Check<'_> {
         if raw.rows.iter().any(String::is_empty) || raw.rows.is_empty() {
             return Err(self.wrong("rows", "empty", "at least one pattern, none of them empty"));
         }
+        let samples_stacks = raw.profiling.enabled && raw.profiling.sampler == "pprof";
+        let pprof_hz = samples_stacks.then_some(raw.profiling.sample_rate);
         let execution = analysis.is_none().then(|| Settings {
             suite: raw.category.clone(),
             filter: raw.filter,
             environment: raw.environment,
             limit_s: raw.limit_s,
             measurement_s: raw.measurement_s.or(raw.profiling.duration),
-            sample_rate: raw.profiling.sample_rate,
+            // With pprof the rate is that of the stacks.
+            sample_rate: if samples_stacks {
+                10.0
+            } else {
+                raw.profiling.sample_rate
+            },
+            pprof_hz,
         });
         Ok(Spec {
             name: raw.name,
@@ -203,14 +211,16 @@ impl Check<'_> {
 
     fn profiling(&self, raw: &Raw, tier: Tier) -> Result<(), HarnessError> {
         let profiling = &raw.profiling;
-        if profiling.sampler != "resources" {
-            return Err(self.wrong("profiling.sampler", &profiling.sampler, "resources"));
-        }
+        let most = match profiling.sampler.as_str() {
+            "resources" => 50.0,
+            "pprof" => 250.0,
+            other => return Err(self.wrong("profiling.sampler", other, "resources, pprof")),
+        };
         self.within(
             "profiling.sample_rate",
             profiling.sample_rate,
             1.0,
-            50.0,
+            most,
             "Hz",
         )?;
         if let Some(seconds) = profiling.duration {

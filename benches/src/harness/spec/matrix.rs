@@ -18,6 +18,8 @@ pub struct Settings {
     pub measurement_s: Option<f64>,
     /// Samples of memory and CPU per second.
     pub sample_rate: f64,
+    /// Samples of stacks per second of CPU time; none takes no samples.
+    pub pprof_hz: Option<f64>,
 }
 
 /// One execution of a suite, shared by all specs that ask for the same.
@@ -112,6 +114,9 @@ fn label(settings: &Settings, tier: Tier) -> String {
     }
     if let Some(seconds) = settings.measurement_s {
         label.push_str(&format!(" {seconds} s"));
+    }
+    if settings.pprof_hz.is_some() {
+        label.push_str(" pprof");
     }
     format!("{label} ({})", tier.name())
 }
