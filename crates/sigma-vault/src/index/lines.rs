@@ -56,7 +56,7 @@ impl Deref for Lines {
         match self {
             Self::Own(lines) => lines,
             #[cfg(not(neurectomy_loom))]
-            Self::Part(part) => part.lines(),
+            Self::Part(part) => part.lines,
         }
     }
 }
@@ -165,33 +165,27 @@ mod slab {
             }
             self.next = end;
             let slab = Arc::clone(&self.slab);
-            Some(Part { slab, first, count })
+            let offset = slab.start + first * size_of::<Line>();
+            // SAFETY: that many lines fit behind `start`, and this part ends at or below their count.
+            let first = unsafe { slab.map.as_ptr().add(offset) };
+            // SAFETY: the memory is mapped readable and writable for as long as the slab lives,
+            // aligned as lines are (`start` is a multiple of 2 MiB), and holds lines: zeros at
+            // first, which are free slots, then what was stored through this reference. Lines are
+            // atomics throughout, so a shared reference is all that anybody has. Its lifetime is
+            // that of the part, which keeps the slab: the field is private, and `Lines` gives it
+            // out for as long as it is borrowed itself.
+            let lines = unsafe { std::slice::from_raw_parts(first.cast::<Line>(), count) };
+            Some(Part { lines, slab })
         }
     }
 
     /// Lines that belong to one shard.
     #[derive(Debug)]
     pub(in super::super) struct Part {
+        /// In `slab`. Kept, since a way through the slab would be one more access to memory for each
+        /// lookup.
+        pub(super) lines: &'static [Line],
         slab: Arc<Slab>,
-        first: usize,
-        count: usize,
-    }
-
-    impl Part {
-        fn offset(&self) -> usize {
-            self.slab.start + self.first * size_of::<Line>()
-        }
-
-        pub(super) fn lines(&self) -> &[Line] {
-            // SAFETY: the part lies within the mapping: `Filling` gave it out below its count, and
-            // that many lines fit behind `start`.
-            let first = unsafe { self.slab.map.as_ptr().add(self.offset()) };
-            // SAFETY: the memory is mapped readable and writable for as long as the slab lives,
-            // aligned as lines are (`start` is a multiple of 2 MiB), and holds lines: zeros at
-            // first, which are free slots, then what was stored through this reference. Lines are
-            // atomics throughout, so a shared reference is all that anybody has.
-            unsafe { std::slice::from_raw_parts(first.cast::<Line>(), self.count) }
-        }
     }
 
     impl Drop for Part {
@@ -200,8 +194,9 @@ mod slab {
             #[cfg(target_os = "linux")]
             {
                 const PAGE_BYTES: usize = 4096;
-                let end = self.offset() + self.count * size_of::<Line>();
-                let start = self.offset().next_multiple_of(PAGE_BYTES);
+                let offset = self.lines.as_ptr().addr() - self.slab.map.as_ptr().addr();
+                let end = offset + size_of_val(self.lines);
+                let start = offset.next_multiple_of(PAGE_BYTES);
                 let bytes = (end - end % PAGE_BYTES).saturating_sub(start);
                 let free = memmap2::UncheckedAdvice::DontNeed;
                 if bytes > 0 {
