@@ -16,6 +16,8 @@ use std::sync::Arc;
 /// What a process that restores is asked; in its environment, as JSON.
 const ASKED: &str = "NEURECTOMY_CONTEXT";
 const GENERATED: usize = 4;
+/// What is left over from whole blocks is computed, so that short blocks restore more.
+const BLOCK_TOKENS: usize = 16;
 
 /// A context to read or to restore.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -76,7 +78,10 @@ fn open(
     let vault = Arc::new(Vault::open(&asked.vault, options)?);
     let store = Arc::new(VaultPrefixStore::open(vault, config.clone())?);
     let model = Model::load(&asked.model, LoadOptions::new())?;
-    let engine = Engine::new(model, EngineConfig::new().prefix_store(store.clone()))?;
+    let config = EngineConfig::new()
+        .prefix_store(store.clone())
+        .prefix_block_tokens(BLOCK_TOKENS);
+    let engine = Engine::new(model, config)?;
     Ok((engine, store))
 }
 
