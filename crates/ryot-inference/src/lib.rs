@@ -47,7 +47,9 @@ pub use error::{BoxError, InferError, Result};
 #[cfg(feature = "grammar")]
 pub use grammar::Constraint;
 pub use grammar::ToolCall;
-pub use kv::{BlockKey, KvBlock, KvShape, KvState, MemoryPrefixStore, PrefixStore};
+pub use kv::{
+    BlockKey, KvBlock, KvElement, KvShape, KvState, KvValues, MemoryPrefixStore, PrefixStore,
+};
 pub use model::{Architecture, Logits, Model, ModelInfo, State};
 pub use sampler::{Sampler, Sampling};
 pub use speculate::{Speculation, SpeculationStats};

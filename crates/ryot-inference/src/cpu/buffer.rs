@@ -175,6 +175,18 @@ impl Buffer {
         unsafe { std::slice::from_raw_parts(self.start.as_ptr().cast(), self.len / 4) }
     }
 
+    /// The bytes as words, in the machine's own order.
+    pub(crate) fn as_u32(&self) -> &[u32] {
+        // SAFETY: aligned to a cache line, and every bit pattern is a u32.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr().cast(), self.len / 4) }
+    }
+
+    /// The bytes as words, in the machine's own order.
+    pub(crate) fn as_mut_u32(&mut self) -> &mut [u32] {
+        // SAFETY: as for `as_u32`, and the borrow is unique.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().cast(), self.len / 4) }
+    }
+
     /// The bytes as f32, in the machine's own order.
     pub(crate) fn as_mut_f32(&mut self) -> &mut [f32] {
         // SAFETY: as for `as_f32`, and the borrow is unique.

@@ -13,16 +13,18 @@ use super::pool::Pool;
 use super::rope::RopeTable;
 use super::weights::Weights;
 use crate::error::{InferError, Result};
+use crate::kv::KvElement;
 use crate::model::{Architecture, ModelConfig};
 use crate::weights::{Matrix, Role, WeightSource};
 
 /// Reads every tensor of the architecture from `source`; quantised ones are repacked as they are
-/// read.
+/// read. Keys and values are kept as `element`, by default as f32 where no matrix is quantised.
 pub(crate) fn build(
     config: &ModelConfig,
     source: &mut dyn WeightSource,
     rope: RopeTable,
     pool: Arc<Pool>,
+    element: Option<KvElement>,
 ) -> Result<CpuDecoder> {
     let mut builder = Builder {
         source,
@@ -39,7 +41,13 @@ pub(crate) fn build(
     let output_norm = builder.vector(Role::OutputNorm, None, config.hidden)?;
     let blocks = (0..config.layers)
         .map(|layer| builder.block(config, layer))
-        .collect::<Result<_>>()?;
+        .collect::<Result<Vec<_>>>()?;
+    let is_rounded = |block: &CpuBlock| matches!(block.key, Weights::Packed(_));
+    let element = element.unwrap_or(if blocks.iter().any(is_rounded) {
+        KvElement::Bf16
+    } else {
+        KvElement::F32
+    });
     let Builder { pool, .. } = builder;
     Ok(CpuDecoder::new(
         config.clone(),
@@ -49,6 +57,7 @@ pub(crate) fn build(
         output,
         rope,
         pool,
+        element,
     ))
 }
 

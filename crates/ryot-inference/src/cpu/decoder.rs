@@ -13,6 +13,7 @@ use super::prompt_attention::Prompt;
 use super::rope::RopeTable;
 use super::shared::SharedRows;
 use super::weights::{Input, Needs, Rounding, Weights};
+use crate::kv::KvElement;
 use crate::model::ModelConfig;
 
 /// Weights of one block.
@@ -44,6 +45,8 @@ pub(crate) struct CpuDecoder {
     pub(crate) rope: RopeTable,
     pub(crate) pool: Arc<Pool>,
     pub(crate) isa: Isa,
+    /// Of keys and values.
+    element: KvElement,
     scratch: Mutex<Vec<Scratch>>,
 }
 
@@ -78,9 +81,6 @@ struct Scratch {
     wide: Buffer,
     mixed: Buffer,
     product: Buffer,
-    /// Keys and values of a prompt, rounded.
-    #[cfg(target_arch = "x86_64")]
-    rounded: Buffer,
 }
 
 /// One row of a call.
@@ -94,6 +94,7 @@ struct Row {
 const PIECE: usize = 1024;
 
 impl CpuDecoder {
+    #[expect(clippy::too_many_arguments, reason = "the parts of a model")]
     pub(crate) fn new(
         config: ModelConfig,
         embedding: Weights,
@@ -102,6 +103,7 @@ impl CpuDecoder {
         output: Weights,
         rope: RopeTable,
         pool: Arc<Pool>,
+        element: KvElement,
     ) -> Self {
         Self {
             config,
@@ -112,6 +114,7 @@ impl CpuDecoder {
             rope,
             pool,
             isa: Isa::detect(),
+            element,
             scratch: Mutex::new(Vec::new()),
         }
     }
@@ -121,6 +124,7 @@ impl CpuDecoder {
             layers: self.config.layers,
             kv_heads: self.config.kv_heads,
             head_dim: self.config.head_dim,
+            element: self.element,
         }
     }
 
@@ -168,8 +172,6 @@ impl CpuDecoder {
             wide: Buffer::zeroed(0),
             mixed: Buffer::zeroed(0),
             product: Buffer::zeroed(0),
-            #[cfg(target_arch = "x86_64")]
-            rounded: Buffer::zeroed(0),
         })
     }
 
@@ -215,8 +217,6 @@ impl CpuDecoder {
             wide,
             mixed,
             product,
-            #[cfg(target_arch = "x86_64")]
-            rounded,
             ..
         } = scratch;
         let x = x.as_mut_f32();
@@ -237,7 +237,7 @@ impl CpuDecoder {
                 let keys = &wide[key..key + head_dim];
                 let values = &wide[key + kv_width..key + kv_width + head_dim];
                 // SAFETY: one head is one piece of the region.
-                unsafe { targets[row.part].set(head, row.position, keys, values) };
+                unsafe { targets[row.part].set(self.isa, head, row.position, keys, values) };
             }
         };
         if count < 32 {
@@ -248,15 +248,13 @@ impl CpuDecoder {
         drop(targets);
         let mixed = room(mixed, count * q_width);
         match rounding {
-            // numbers of a float model are not rounded
             #[cfg(target_arch = "x86_64")]
-            Rounding::Bf16 if needs.rounded() => self.mix_prompt(&mut Prompt {
+            Rounding::Bf16 if self.element == KvElement::Bf16 => self.mix_prompt(&mut Prompt {
                 layer,
                 parts,
                 wide,
                 width,
                 mixed,
-                rounded,
             }),
             _ => self.mix(layer, parts, rows, wide, width, mixed),
         }

@@ -1,12 +1,19 @@
 //! Keys and values of one sequence, as attention reads them.
 
+use super::Isa;
 use super::buffer::Buffer;
+use super::half::{bf16_pair, of_bf16_pair};
+use super::lanes::lanes;
 use super::shared::SharedRows;
+use crate::kv::{KvElement, KvValues};
 
-/// Tokens whose keys stand side by side.
+/// Tokens whose keys stand side by side, and numbers of a value that do.
 pub(super) const GROUP: usize = 16;
+/// Tokens in one step of a sum of values, and numbers in one of a score, where they are bfloat16.
+/// The tokens that there is room for are a multiple of it.
+pub(super) const STEP: usize = 2 * GROUP;
 /// Tokens of room that a sequence starts with.
-const CAPACITY_MIN: usize = 64;
+const CAPACITY_MIN: usize = 2 * STEP;
 
 /// Sizes that decide the layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,22 +21,68 @@ pub(crate) struct KvLayout {
     pub(crate) layers: usize,
     pub(crate) kv_heads: usize,
     pub(crate) head_dim: usize,
+    pub(crate) element: KvElement,
 }
 
 impl KvLayout {
-    /// Numbers of a head in memory: a whole number of vectors, those past the head zero.
-    pub(super) fn padded(self) -> usize {
-        self.head_dim.next_multiple_of(GROUP)
+    /// Numbers of a head in memory: those past the head are zero.
+    pub(crate) fn padded(self) -> usize {
+        self.head_dim.next_multiple_of(match self.element {
+            KvElement::F32 => GROUP,
+            KvElement::Bf16 => STEP,
+        })
     }
 
     /// Bytes for keys and values of one token.
     pub(crate) fn token_bytes(self) -> usize {
-        2 * self.layers * self.kv_heads * self.padded() * size_of::<f32>()
+        2 * self.layers * self.kv_heads * self.padded() * self.element.bytes()
+    }
+
+    /// Tokens that a sequence of `needed` tokens makes room for, where `limit` is the context.
+    pub(crate) fn capacity(self, needed: usize, limit: usize) -> usize {
+        needed
+            .next_power_of_two()
+            .max(CAPACITY_MIN)
+            .min(limit.next_multiple_of(STEP))
+            .max(needed.next_multiple_of(STEP))
+    }
+
+    /// Words of one token's key, or of its value, in one head.
+    fn token_words(self) -> usize {
+        self.padded() * self.element.bytes() / size_of::<u32>()
+    }
+
+    /// Where number `d` of a token's key stands in its head: the word that holds it. A word holds an
+    /// f32, or the bfloat16 of an even `d` in its low half and of the next in its high half.
+    fn key_word(self, token: usize, d: usize) -> usize {
+        let (line, lines) = match self.element {
+            KvElement::F32 => (d, self.padded()),
+            KvElement::Bf16 => (d / 2, self.padded() / 2),
+        };
+        (token / GROUP * lines + line) * GROUP + token % GROUP
+    }
+
+    /// Where number `d` of a token's value stands in its head: the word that holds it. A word holds
+    /// an f32, or the bfloat16 of an even token in its low half and of the next in its high half.
+    fn value_word(self, token: usize, d: usize) -> usize {
+        match self.element {
+            KvElement::F32 => token * self.padded() + d,
+            KvElement::Bf16 => {
+                let column = token / STEP * (self.padded() / GROUP) + d / GROUP;
+                (column * GROUP + token % STEP / 2) * GROUP + d % GROUP
+            }
+        }
     }
 }
 
-/// Per layer and head keys `[token / 16][number][token % 16]`, then values `[token][number]`, f32;
-/// all in one piece of memory, so that large pages can back it.
+/// Per layer and head keys, then values; all in one piece of memory, so that large pages can back it.
+///
+/// | element | keys | values |
+/// |---|---|---|
+/// | f32 | `[token / 16][number][token % 16]` | `[token][number]` |
+/// | bf16 | `[token / 16][number / 2][token % 16][2]` | `[token / 32][number / 16][token % 32 / 2][number % 16][2]` |
+///
+/// The latter is what tiles of bfloat16 multiply, and what vectors widen by shifts.
 #[derive(Debug)]
 pub(crate) struct CpuKv {
     layout: KvLayout,
@@ -41,16 +94,15 @@ pub(crate) struct CpuKv {
 pub(super) struct LayerMut<'a> {
     layout: KvLayout,
     /// Of each head keys, then values.
-    planes: SharedRows<'a, f32>,
+    planes: SharedRows<'a, u32>,
 }
 
-/// Keys and values of one head.
+/// Keys and values of one head, laid out as [`CpuKv`] says.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Head<'a> {
-    /// `[token / 16][padded][16]`.
-    pub(super) keys: &'a [f32],
-    /// `[token][padded]`.
-    pub(super) values: &'a [f32],
+    pub(super) element: KvElement,
+    pub(super) keys: &'a [u32],
+    pub(super) values: &'a [u32],
 }
 
 impl CpuKv {
@@ -60,6 +112,10 @@ impl CpuKv {
             capacity: 0,
             data: Buffer::zeroed(0),
         }
+    }
+
+    pub(crate) fn layout(&self) -> KvLayout {
+        self.layout
     }
 
     /// Bytes allocated.
@@ -72,12 +128,7 @@ impl CpuKv {
         if needed <= self.capacity {
             return;
         }
-        let capacity = needed
-            .next_power_of_two()
-            .max(CAPACITY_MIN)
-            .min(limit.next_multiple_of(GROUP))
-            .max(needed.next_multiple_of(GROUP));
-        *self = self.resized(held, capacity);
+        *self = self.resized(held, self.layout.capacity(needed, limit));
     }
 
     /// A copy with just the room that `held` tokens need.
@@ -86,17 +137,14 @@ impl CpuKv {
     }
 
     fn resized(&self, held: usize, capacity: usize) -> Self {
-        let KvLayout {
-            layers, kv_heads, ..
-        } = self.layout;
-        let padded = self.layout.padded();
-        let planes = 2 * layers * kv_heads;
-        let mut data = Buffer::zeroed(planes * capacity * padded * size_of::<f32>());
-        // whole groups of keys are copied; both layouts hold `held * padded` numbers then
-        let copied = held.next_multiple_of(GROUP).min(self.capacity) * padded;
+        let each = self.layout.token_words();
+        let planes = 2 * self.layout.layers * self.layout.kv_heads;
+        let mut data = Buffer::zeroed(planes * capacity * each * size_of::<u32>());
+        // whole steps are copied; both layouts hold `held * each` words then
+        let copied = held.next_multiple_of(STEP).min(self.capacity) * each;
         if copied > 0 {
-            let old = self.data.as_f32().chunks_exact(self.capacity * padded);
-            let new = data.as_mut_f32().chunks_exact_mut(capacity * padded);
+            let old = self.data.as_u32().chunks_exact(self.capacity * each);
+            let new = data.as_mut_u32().chunks_exact_mut(capacity * each);
             for (new, old) in new.zip(old) {
                 new[..copied].copy_from_slice(&old[..copied]);
             }
@@ -108,9 +156,9 @@ impl CpuKv {
         }
     }
 
-    /// Numbers of a head's keys, or of its values.
+    /// Words of a head's keys, or of its values.
     fn plane(&self) -> usize {
-        self.capacity * self.layout.padded()
+        self.capacity * self.layout.token_words()
     }
 
     pub(super) fn layer_mut(&mut self, layer: usize) -> LayerMut<'_> {
@@ -119,7 +167,7 @@ impl CpuKv {
         LayerMut {
             layout: self.layout,
             planes: SharedRows::new(
-                &mut self.data.as_mut_f32()[layer * each..(layer + 1) * each],
+                &mut self.data.as_mut_u32()[layer * each..(layer + 1) * each],
                 plane,
             ),
         }
@@ -128,41 +176,107 @@ impl CpuKv {
     pub(super) fn head(&self, layer: usize, head: usize) -> Head<'_> {
         let plane = self.plane();
         let from = 2 * (layer * self.layout.kv_heads + head) * plane;
-        let (keys, values) = self.data.as_f32()[from..from + 2 * plane].split_at(plane);
-        Head { keys, values }
+        let (keys, values) = self.data.as_u32()[from..from + 2 * plane].split_at(plane);
+        Head {
+            element: self.layout.element,
+            keys,
+            values,
+        }
     }
 
-    /// Appends to `out` the numbers of tokens `start..end`: per layer, keys then values, each
-    /// `[token][head][head_dim]`.
-    pub(crate) fn read(&self, start: usize, end: usize, out: &mut Vec<f32>) {
-        let KvLayout {
-            layers,
-            kv_heads,
-            head_dim,
-        } = self.layout;
-        for layer in 0..layers {
-            for token in start..end {
-                for head in 0..kv_heads {
-                    let keys = self.head(layer, head).keys;
-                    out.extend((0..head_dim).map(|d| keys[self.layout.key_at(token, d)]));
-                }
-            }
-            for token in start..end {
-                for head in 0..kv_heads {
-                    let values = self.head(layer, head).values;
-                    let at = token * self.layout.padded();
-                    out.extend_from_slice(&values[at..at + head_dim]);
+    /// Makes the values of tokens `start..end` zero: a token that is no longer held has the weight
+    /// zero in sums over whole steps, and what is not a number would still spoil them.
+    pub(crate) fn clear(&mut self, start: usize, end: usize) {
+        let end = end.min(self.capacity);
+        if self.layout.element == KvElement::F32 || start >= end {
+            return;
+        }
+        for layer in 0..self.layout.layers {
+            for head in 0..self.layout.kv_heads {
+                let target = self.layer_mut(layer);
+                // SAFETY: this is the only thread.
+                let values = unsafe { target.planes.row(2 * head + 1) };
+                for token in start..end {
+                    for column in (0..target.layout.padded()).step_by(GROUP) {
+                        let at = target.layout.value_word(token, column);
+                        for word in &mut values[at..at + GROUP] {
+                            *word &= kept_half(token);
+                        }
+                    }
                 }
             }
         }
     }
 
-    /// Writes tokens from `start` on, laid out as [`CpuKv::read`] gives them; there is room.
-    pub(crate) fn write(&mut self, start: usize, count: usize, data: &[f32]) {
+    /// The numbers of tokens `start..end`: per layer, keys then values, each
+    /// `[token][head][head_dim]`.
+    pub(crate) fn read(&self, start: usize, end: usize) -> KvValues {
         let KvLayout {
             layers,
             kv_heads,
             head_dim,
+            element,
+        } = self.layout;
+        let numbers = 2 * layers * kv_heads * head_dim * (end - start);
+        let mut out = KvValues::with_capacity(element, numbers);
+        for layer in 0..layers {
+            let heads: Vec<Head<'_>> = (0..kv_heads).map(|head| self.head(layer, head)).collect();
+            for token in start..end {
+                for head in &heads {
+                    self.read_key(head.keys, token, &mut out);
+                }
+            }
+            for token in start..end {
+                for head in &heads {
+                    self.read_value(head.values, token, &mut out);
+                }
+            }
+        }
+        out
+    }
+
+    fn read_key(&self, keys: &[u32], token: usize, out: &mut KvValues) {
+        let head_dim = self.layout.head_dim;
+        let words = keys[self.layout.key_word(token, 0)..].iter().step_by(GROUP);
+        match out {
+            KvValues::F32(out) => out.extend(words.take(head_dim).map(|w| f32::from_bits(*w))),
+            KvValues::Bf16(out) => {
+                let len = out.len();
+                for word in words.take(head_dim.div_ceil(2)) {
+                    out.extend(halves(*word));
+                }
+                out.truncate(len + head_dim);
+            }
+        }
+    }
+
+    fn read_value(&self, values: &[u32], token: usize, out: &mut KvValues) {
+        let head_dim = self.layout.head_dim;
+        for column in (0..head_dim).step_by(GROUP) {
+            let at = self.layout.value_word(token, column);
+            let words = &values[at..at + GROUP.min(head_dim - column)];
+            match out {
+                KvValues::F32(out) => out.extend(words.iter().map(|w| f32::from_bits(*w))),
+                KvValues::Bf16(out) => out.extend(words.iter().map(|w| halves(*w)[token % 2])),
+            }
+        }
+    }
+
+    /// Writes tokens from `start` on, laid out as [`CpuKv::read`] gives them; there is room, and the
+    /// numbers are of this element.
+    pub(crate) fn write(&mut self, start: usize, count: usize, data: &KvValues) {
+        match data {
+            KvValues::F32(data) => self.write_f32(start, count, data),
+            KvValues::Bf16(data) => self.write_bf16(start, count, data),
+        }
+    }
+
+    fn write_f32(&mut self, start: usize, count: usize, data: &[f32]) {
+        let KvLayout {
+            layers,
+            kv_heads,
+            head_dim,
+            ..
         } = self.layout;
         let row = kv_heads * head_dim;
         for layer in 0..layers {
@@ -173,18 +287,53 @@ impl CpuKv {
                     let keys = &data[i * row + head * head_dim..][..head_dim];
                     let values = &data[(count + i) * row + head * head_dim..][..head_dim];
                     // SAFETY: this is the only thread.
-                    unsafe { target.set(head, start + i, keys, values) };
+                    unsafe { target.set(Isa::detect(), head, start + i, keys, values) };
+                }
+            }
+        }
+    }
+
+    fn write_bf16(&mut self, start: usize, count: usize, data: &[u16]) {
+        let layout = self.layout;
+        let (head_dim, row) = (layout.head_dim, layout.kv_heads * layout.head_dim);
+        for layer in 0..layout.layers {
+            let data = &data[layer * 2 * count * row..];
+            let target = self.layer_mut(layer);
+            for head in 0..layout.kv_heads {
+                // SAFETY: this is the only thread.
+                let (keys, values) =
+                    unsafe { (target.planes.row(2 * head), target.planes.row(2 * head + 1)) };
+                for i in 0..count {
+                    let token = start + i;
+                    let numbers = &data[i * row + head * head_dim..][..head_dim];
+                    let words = keys[layout.key_word(token, 0)..].iter_mut().step_by(GROUP);
+                    for (word, pair) in words.zip(numbers.chunks(2)) {
+                        let high = pair.get(1).map_or(0, |high| u32::from(*high) << 16);
+                        *word = u32::from(pair[0]) | high;
+                    }
+                    let numbers = &data[(count + i) * row + head * head_dim..][..head_dim];
+                    for (column, numbers) in numbers.chunks(GROUP).enumerate() {
+                        let at = layout.value_word(token, column * GROUP);
+                        for (word, number) in values[at..].iter_mut().zip(numbers) {
+                            *word =
+                                *word & kept_half(token) | u32::from(*number) << (token % 2 * 16);
+                        }
+                    }
                 }
             }
         }
     }
 }
 
-impl KvLayout {
-    /// Where number `d` of a token's key stands in its head.
-    fn key_at(self, token: usize, d: usize) -> usize {
-        (token / GROUP * self.padded() + d) * GROUP + token % GROUP
-    }
+/// The half of a word of values that belongs to the token beside this one.
+#[inline(always)]
+fn kept_half(token: usize) -> u32 {
+    0xffff_0000 >> (token % 2 * 16)
+}
+
+fn halves(word: u32) -> [u16; 2] {
+    let [a, b, c, d] = word.to_le_bytes();
+    [u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])]
 }
 
 impl LayerMut<'_> {
@@ -192,14 +341,156 @@ impl LayerMut<'_> {
     ///
     /// # Safety
     /// One thread a head.
-    pub(super) unsafe fn set(&self, head: usize, token: usize, keys: &[f32], values: &[f32]) {
+    pub(super) unsafe fn set(
+        &self,
+        isa: Isa,
+        head: usize,
+        token: usize,
+        keys: &[f32],
+        values: &[f32],
+    ) {
+        let layout = self.layout;
         // SAFETY: passed on to the caller.
         let (all_keys, all_values) =
             unsafe { (self.planes.row(2 * head), self.planes.row(2 * head + 1)) };
-        for (d, key) in keys.iter().enumerate() {
-            all_keys[self.layout.key_at(token, d)] = *key;
+        let all_keys = &mut all_keys[layout.key_word(token, 0)..];
+        match layout.element {
+            KvElement::F32 => {
+                for (word, key) in all_keys.iter_mut().step_by(GROUP).zip(keys) {
+                    *word = key.to_bits();
+                }
+                let at = layout.value_word(token, 0);
+                for (word, value) in all_values[at..].iter_mut().zip(values) {
+                    *word = value.to_bits();
+                }
+            }
+            KvElement::Bf16 => {
+                set_rounded_keys(isa, all_keys, keys);
+                let from = layout.value_word(token, 0);
+                set_rounded_values(isa, &mut all_values[from..], token % 2, values);
+            }
         }
-        let at = token * self.layout.padded();
-        all_values[at..at + values.len()].copy_from_slice(values);
+    }
+}
+
+lanes! {
+    fn set_rounded_keys(target: &mut [u32], keys: &[f32]) = set_rounded_keys_body
+}
+
+#[inline(always)]
+fn set_rounded_keys_body(target: &mut [u32], keys: &[f32]) {
+    let (steps, rest) = keys.as_chunks::<STEP>();
+    let mut words = target.iter_mut().step_by(GROUP);
+    for numbers in steps {
+        let mut pairs = [0; GROUP];
+        for (pair, numbers) in pairs.iter_mut().zip(numbers.as_chunks::<2>().0) {
+            *pair = bf16_pair(numbers[0], numbers[1]);
+        }
+        for (pair, word) in pairs.into_iter().zip(words.by_ref()) {
+            *word = pair;
+        }
+    }
+    for (word, numbers) in words.zip(rest.chunks(2)) {
+        *word = bf16_pair(numbers[0], numbers.get(1).copied().unwrap_or(0.0));
+    }
+}
+
+lanes! {
+    fn set_rounded_values(target: &mut [u32], half: usize, values: &[f32]) = set_rounded_values_body
+}
+
+/// `target` begins at the token's first number; sixteen further numbers are a tile on.
+#[inline(always)]
+fn set_rounded_values_body(target: &mut [u32], half: usize, values: &[f32]) {
+    for (words, values) in target.chunks_mut(GROUP * GROUP).zip(values.chunks(GROUP)) {
+        for (word, value) in words.iter_mut().zip(values) {
+            *word = if half == 0 {
+                // what the next token had is no longer held
+                bf16_pair(*value, 0.0)
+            } else {
+                *word & 0xffff | bf16_pair(0.0, *value)
+            };
+        }
+    }
+}
+
+/// The sixteen numbers in the low halves of words, and those in the high ones.
+#[inline(always)]
+pub(super) fn widened(words: &[u32; GROUP]) -> [[f32; GROUP]; 2] {
+    let (mut low, mut high) = ([0f32; GROUP], [0f32; GROUP]);
+    for lane in 0..GROUP {
+        [low[lane], high[lane]] = of_bf16_pair(words[lane]);
+    }
+    [low, high]
+}
+
+#[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "test numbers are small")]
+mod tests {
+    use super::*;
+    use crate::sampler::SplitMix64;
+
+    fn kv(head_dim: usize, element: KvElement) -> CpuKv {
+        CpuKv::new(KvLayout {
+            layers: 2,
+            kv_heads: 2,
+            head_dim,
+            element,
+        })
+    }
+
+    /// Tokens set one by one, written in pieces, grown, forked and read are the same numbers.
+    #[test]
+    fn every_way_in_and_out_agrees() {
+        let mut rng = SplitMix64::new(3);
+        let len = 75;
+        for head_dim in [16, 33, 40, 64, 80, 128] {
+            let row = 2 * head_dim;
+            let numbers: Vec<f32> = (0..4 * len * row)
+                .map(|_| (rng.next_unit() * 4.0 - 2.0) as f32)
+                .collect();
+            for element in [KvElement::F32, KvElement::Bf16] {
+                let expected = KvValues::from_f32(element, numbers.clone());
+                let mut set = kv(head_dim, element);
+                set.reserve(0, len, 1000);
+                for layer in 0..2 {
+                    let target = set.layer_mut(layer);
+                    for token in 0..len {
+                        for head in 0..2 {
+                            let from = (2 * layer * len + token) * row + head * head_dim;
+                            let keys = &numbers[from..from + head_dim];
+                            let values = &numbers[from + len * row..][..head_dim];
+                            // SAFETY: this is the only thread.
+                            unsafe { target.set(Isa::detect(), head, token, keys, values) };
+                        }
+                    }
+                }
+                assert_eq!(set.read(0, len), expected, "{head_dim} {element:?}");
+                let mut written = kv(head_dim, element);
+                for (start, end) in [(0, 1), (1, 33), (33, 64), (64, 75)] {
+                    written.reserve(start, end, 1000);
+                    written.write(start, end - start, &set.read(start, end));
+                }
+                assert_eq!(written.read(0, len), expected, "{head_dim} {element:?}");
+                assert_eq!(written.fork(len).read(0, len), expected);
+            }
+        }
+    }
+
+    /// What is not a number and no longer held does not reach sums over whole steps.
+    #[test]
+    fn cleared_tokens_are_zero_and_their_neighbours_stay() {
+        let (head_dim, len) = (40, 70);
+        let mut kv = kv(head_dim, KvElement::Bf16);
+        kv.reserve(0, len, 100);
+        kv.write(0, len, &KvValues::Bf16(vec![0x7fc1; 8 * len * head_dim]));
+        kv.clear(37, len);
+        for (token, expected) in [(36, 0x7fc1), (37, 0), (38, 0), (69, 0)] {
+            let KvValues::Bf16(bits) = kv.read(token, token + 1) else {
+                panic!("bf16");
+            };
+            let values = bits.chunks(2 * head_dim).skip(1).step_by(2);
+            assert!(values.flatten().all(|bits| *bits == expected), "{token}");
+        }
     }
 }

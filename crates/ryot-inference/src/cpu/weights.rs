@@ -65,11 +65,6 @@ impl Needs {
             only_rounded: matrices.iter().all(is_packed),
         }
     }
-
-    /// Whether a packed matrix is among them.
-    pub(crate) fn rounded(self) -> bool {
-        self.rounded
-    }
 }
 
 impl Input {

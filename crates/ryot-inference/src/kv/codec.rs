@@ -3,26 +3,24 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::KvState;
+use super::{KvElement, KvState, KvValues};
 use crate::error::{InferError, Result};
 
 const FORMAT: &str = "kv state";
 const MAGIC: [u8; 4] = *b"RYKV";
 const VERSION: u16 = 1;
-/// Element type 0: f32.
-const ELEMENT_F32: u16 = 0;
 /// Magic, version, element type, fingerprint, start, tokens, layers, kv heads, head size.
 const HEADER_BYTES: usize = 4 + 2 + 2 + 16 + 8 + 4 + 4 + 4 + 4;
 const CHECKSUM_BYTES: usize = 8;
 
 impl KvState {
-    /// Encodes to portable bytes: 48 bytes, 4 per token, 4 per number, 8 of checksum.
+    /// Encodes to portable bytes: 48 bytes, 4 per token, 4 or 2 per number, 8 of checksum.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let body = 4 * (self.tokens.len() + self.values.len());
+        let body = self.bytes();
         let mut out = Vec::with_capacity(HEADER_BYTES + body + CHECKSUM_BYTES);
         out.extend(MAGIC);
         out.extend(VERSION.to_le_bytes());
-        out.extend(ELEMENT_F32.to_le_bytes());
+        out.extend(element_code(self.values.element()).to_le_bytes());
         out.extend(self.fingerprint.to_le_bytes());
         out.extend((self.start as u64).to_le_bytes());
         for count in [self.tokens.len(), self.layers, self.kv_heads, self.head_dim] {
@@ -32,9 +30,7 @@ impl KvState {
         for token in &self.tokens {
             out.extend(token.to_le_bytes());
         }
-        for value in &self.values {
-            out.extend(value.to_le_bytes());
-        }
+        out.extend(self.values.to_le_bytes());
         out.extend(xxh3_64(&out).to_le_bytes());
         out
     }
@@ -69,9 +65,10 @@ impl KvState {
             });
         }
         let element = u16::from_le_bytes(input.take("element type")?);
-        if element != ELEMENT_F32 {
-            return Err(bad("element type", element, "0 (f32)"));
-        }
+        let known = [KvElement::F32, KvElement::Bf16];
+        let Some(element) = known.into_iter().find(|e| element_code(*e) == element) else {
+            return Err(bad("element type", element, "0 (f32) or 1 (bf16)"));
+        };
         let fingerprint = u128::from_le_bytes(input.take("fingerprint")?);
         let start = u64::from_le_bytes(input.take("start")?);
         let start = usize::try_from(start).map_err(|_| bad("start", start, "below 2^32"))?;
@@ -83,7 +80,9 @@ impl KvState {
             .iter()
             .try_fold(tokens, |product: u64, n| product.checked_mul(*n))
             .ok_or_else(|| bad("size", "more than 2^64 numbers", "what the bytes hold"))?;
-        let body = values.checked_add(tokens).and_then(|n| n.checked_mul(4));
+        let body = values
+            .checked_mul(element.bytes() as u64)
+            .and_then(|bytes| bytes.checked_add(4 * tokens));
         let expected = body.and_then(|b| b.checked_add(CHECKSUM_BYTES as u64));
         let held = input.rest.len() as u64;
         match expected {
@@ -124,13 +123,15 @@ impl KvState {
             layers: to_usize(layers),
             kv_heads: to_usize(kv_heads),
             head_dim: to_usize(head_dim),
-            values: value_part
-                .as_chunks()
-                .0
-                .iter()
-                .map(|c| f32::from_le_bytes(word(c)))
-                .collect(),
+            values: KvValues::from_le_bytes(element, value_part),
         })
+    }
+}
+
+fn element_code(element: KvElement) -> u16 {
+    match element {
+        KvElement::F32 => 0,
+        KvElement::Bf16 => 1,
     }
 }
 
@@ -202,7 +203,15 @@ mod tests {
             layers: 1,
             kv_heads: 1,
             head_dim: 2,
-            values: (0u8..8).map(f32::from).collect(),
+            values: KvValues::F32((0u8..8).map(f32::from).collect()),
+        }
+    }
+
+    fn rounded() -> KvState {
+        let values = sample().values.to_f32();
+        KvState {
+            values: KvValues::from_f32(KvElement::Bf16, values),
+            ..sample()
         }
     }
 
@@ -216,22 +225,29 @@ mod tests {
         assert_eq!(&bytes[32..36], [2, 0, 0, 0]);
         assert_eq!(&bytes[48..56], [7, 0, 0, 0, 8, 0, 0, 0]);
         assert_eq!(KvState::from_bytes(&bytes).unwrap(), sample());
+        let bytes = rounded().to_bytes();
+        assert_eq!(bytes.len(), 48 + 2 * 4 + 8 * 2 + 8);
+        assert_eq!(&bytes[..8], b"RYKV\x01\x00\x01\x00");
+        assert_eq!(KvState::from_bytes(&bytes).unwrap(), rounded());
+        // whole numbers below 256 are bfloat16 as they are
+        assert_eq!(rounded().values.to_f32(), sample().values.to_f32());
     }
 
     #[test]
     fn every_cut_and_every_flipped_bit_is_an_error() {
-        let bytes = sample().to_bytes();
-        for len in 0..bytes.len() {
-            assert!(KvState::from_bytes(&bytes[..len]).is_err(), "cut at {len}");
+        for bytes in [sample().to_bytes(), rounded().to_bytes()] {
+            for len in 0..bytes.len() {
+                assert!(KvState::from_bytes(&bytes[..len]).is_err(), "cut at {len}");
+            }
+            for bit in 0..bytes.len() * 8 {
+                let mut bad = bytes.clone();
+                bad[bit / 8] ^= 1 << (bit % 8);
+                assert!(KvState::from_bytes(&bad).is_err(), "bit {bit}");
+            }
+            let mut long = bytes;
+            long.push(0);
+            assert!(KvState::from_bytes(&long).is_err());
         }
-        for bit in 0..bytes.len() * 8 {
-            let mut bad = bytes.clone();
-            bad[bit / 8] ^= 1 << (bit % 8);
-            assert!(KvState::from_bytes(&bad).is_err(), "bit {bit}");
-        }
-        let mut long = bytes;
-        long.push(0);
-        assert!(KvState::from_bytes(&long).is_err());
     }
 
     #[test]
@@ -244,7 +260,7 @@ mod tests {
         };
         assert!(with(0, b'X').contains("magic"));
         assert!(with(4, 9).contains("version 9 is not supported, allowed: 1"));
-        assert!(with(6, 1).contains("element type is 1"));
+        assert!(with(6, 2).contains("element type is 2"));
         assert!(with(32, 0).contains("token count is 0"));
         assert!(with(33, 1).contains("tokens and values at byte 48 needs"));
         assert!(with(60, 99).contains("checksum"));

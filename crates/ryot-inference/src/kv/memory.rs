@@ -91,7 +91,7 @@ impl Held {
         if self.touch(block.key).is_some() {
             return;
         }
-        let bytes = 4 * (block.state.values().len() + block.state.tokens().len());
+        let bytes = block.state.bytes();
         self.clock += 1;
         self.by_use.insert(self.clock, block.key);
         let entry = Entry {

@@ -1,10 +1,12 @@
 //! Keys and values outside a running state: portable bytes, and prefixes kept for reuse.
 
 mod codec;
+mod element;
 mod memory;
 mod portable;
 mod prefix;
 
+pub use element::{KvElement, KvValues};
 pub use memory::MemoryPrefixStore;
 pub use portable::{KvShape, KvState};
 pub(crate) use prefix::block_keys;

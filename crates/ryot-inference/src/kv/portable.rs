@@ -1,5 +1,6 @@
 //! Keys and values taken out of a state, to be put into another one.
 
+use super::KvValues;
 use crate::error::{InferError, Result};
 use crate::model::{Model, State};
 
@@ -32,7 +33,7 @@ pub struct KvState {
     pub(super) kv_heads: usize,
     pub(super) head_dim: usize,
     /// Per layer keys then values, each `[tokens, kv_heads, head_dim]`.
-    pub(super) values: Vec<f32>,
+    pub(super) values: KvValues,
 }
 
 /// Dimensions of the keys, and of the values, of one token.
@@ -66,7 +67,7 @@ impl KvState {
         start: usize,
         tokens: Vec<u32>,
         shape: KvShape,
-        values: Vec<f32>,
+        values: KvValues,
     ) -> Result<Self> {
         let per_token = shape.token_values().filter(|values| *values > 0);
         let expected = per_token.and_then(|values| values.checked_mul(tokens.len()));
@@ -97,6 +98,11 @@ impl KvState {
         }
     }
 
+    /// Bytes of keys, values and tokens.
+    pub fn bytes(&self) -> usize {
+        self.values.bytes() + size_of_val(self.tokens.as_slice())
+    }
+
     /// Fingerprint of the model that made it; see
     /// [`ModelInfo::fingerprint`](crate::ModelInfo::fingerprint).
     pub fn fingerprint(&self) -> u128 {
@@ -113,8 +119,8 @@ impl KvState {
         &self.tokens
     }
 
-    /// Keys and values: per layer keys then values, each `[tokens, kv_heads, head_dim]` f32.
-    pub fn values(&self) -> &[f32] {
+    /// Keys and values: per layer keys then values, each `[tokens, kv_heads, head_dim]`.
+    pub fn values(&self) -> &KvValues {
         &self.values
     }
 }
@@ -128,6 +134,7 @@ impl std::fmt::Debug for KvState {
             .field("layers", &self.layers)
             .field("kv_heads", &self.kv_heads)
             .field("head_dim", &self.head_dim)
+            .field("element", &self.values.element())
             .finish_non_exhaustive()
     }
 }
@@ -178,7 +185,8 @@ impl State {
         let shape = self.shape();
         let same_shape = (piece.layers, piece.kv_heads, piece.head_dim)
             == (shape.layers, shape.kv_heads, shape.head_dim);
-        if piece.fingerprint != self.fingerprint() || !same_shape {
+        let same_element = piece.values.element() == self.kv_element();
+        if piece.fingerprint != self.fingerprint() || !same_shape || !same_element {
             return Err(InferError::ModelMismatch {
                 what: "kv state",
                 found: piece.fingerprint,

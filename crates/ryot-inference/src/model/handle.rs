@@ -4,17 +4,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::Device;
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::config::ModelConfig;
 use super::llama::{Decoder, Rows};
 use super::logits::Logits;
 use super::rope::Rope;
-use super::state::{State, Store};
+use super::state::{Place, State, Store};
 use super::toy::{TOY_SPECIALS, TOY_TEMPLATE, ToyWeights, toy_config};
 use super::{ModelInfo, info};
 use crate::chat::{ChatTemplate, Message};
 use crate::cpu::{self, CpuDecoder, Part, Phase, Pool};
 use crate::error::{InferError, Result};
+use crate::kv::KvElement;
 use crate::tokenizer::Tokenizer;
 use crate::weights::{Backend, LoadOptions, Loaded, Totals, WeightSource};
 
@@ -67,9 +69,9 @@ impl Model {
     /// One typed error per kind of defect: I/O, truncation, caps, unknown types, missing or
     /// mis-shaped tensors, missing tokenizer, unsupported architecture; see [`InferError`].
     pub fn load(path: impl AsRef<Path>, options: LoadOptions) -> Result<Self> {
-        let (backend, threads) = (options.backend, options.threads);
+        let wishes = options.clone();
         let loaded = crate::weights::load(path.as_ref(), options)?;
-        Self::assemble(loaded, backend, threads)
+        Self::assemble(loaded, &wishes)
     }
 
     /// A tiny untrained model: 2 layers of width 64, byte tokenizer, context of 1,024 tokens.
@@ -90,10 +92,10 @@ impl Model {
             template: Some(ChatTemplate::new(TOY_TEMPLATE.to_owned())?),
         };
         // too small for a second thread to help
-        Self::assemble(loaded, Backend::Native, Some(1))
+        Self::assemble(loaded, &LoadOptions::new().threads(1))
     }
 
-    fn assemble(loaded: Loaded, backend: Backend, threads: Option<usize>) -> Result<Self> {
+    fn assemble(loaded: Loaded, options: &LoadOptions) -> Result<Self> {
         let Loaded {
             name,
             trained,
@@ -103,15 +105,19 @@ impl Model {
             template,
         } = loaded;
         let source: &mut dyn WeightSource = source.as_mut();
-        let engine = if backend == Backend::Native && source.device().is_cpu() {
-            let pool = Arc::new(team(threads)?);
+        let engine = if options.backend == Backend::Native && source.device().is_cpu() {
+            let pool = Arc::new(team(options.threads)?);
             let rope = Rope::new(&config.rope, config.head_dim).table();
-            Engine::Cpu(cpu::build(&config, source, rope, pool)?)
+            Engine::Cpu(cpu::build(&config, source, rope, pool, options.kv_element)?)
         } else {
             Engine::Candle(Decoder::build(&config, source)?)
         };
+        let kv_element = match &engine {
+            Engine::Cpu(decoder) => decoder.kv_layout().element,
+            Engine::Candle(_) => KvElement::F32,
+        };
         let totals = source.finish(&config)?;
-        let info = describe(name, trained, &config, totals);
+        let info = describe(name, trained, &config, totals, kv_element);
         let device = source.device().clone();
         let inner = Inner {
             engine,
@@ -146,9 +152,9 @@ impl Model {
         State::new(
             &self.inner.config,
             self.inner.info.fingerprint,
-            match self.inner.engine {
-                Engine::Cpu(_) => None,
-                Engine::Candle(_) => Some(&self.inner.device),
+            match &self.inner.engine {
+                Engine::Cpu(decoder) => Place::Cpu(decoder.kv_layout()),
+                Engine::Candle(_) => Place::Candle(&self.inner.device),
             },
         )
     }
@@ -317,7 +323,18 @@ fn team(threads: Option<usize>) -> Result<Pool> {
 /// More threads than any machine of today has use for.
 const THREADS_MAX: usize = 1024;
 
-fn describe(name: String, trained: bool, config: &ModelConfig, totals: Totals) -> ModelInfo {
+fn describe(
+    name: String,
+    trained: bool,
+    config: &ModelConfig,
+    totals: Totals,
+    kv_element: KvElement,
+) -> ModelInfo {
+    // other roundings of keys and values are other numbers
+    let rounding = match kv_element {
+        KvElement::F32 => 0,
+        KvElement::Bf16 => xxh3_128(b"keys and values: bf16"),
+    };
     info::ModelInfo {
         name,
         trained,
@@ -333,7 +350,8 @@ fn describe(name: String, trained: bool, config: &ModelConfig, totals: Totals) -
         parameters: totals.parameters,
         weight_bytes: totals.weight_bytes,
         weight_type: totals.weight_type,
-        fingerprint: totals.fingerprint,
+        kv_element,
+        fingerprint: totals.fingerprint ^ rounding,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a model is, for people and logs.
 
 use super::config::Architecture;
+use crate::kv::KvElement;
 
 /// Facts about a loaded model.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +35,8 @@ pub struct ModelInfo {
     pub weight_bytes: u64,
     /// The number format that holds most of the bytes, for example `Q4_K`.
     pub weight_type: String,
-    /// Hash of configuration and weights; KV state of one model is refused by another.
+    /// How states keep keys and values.
+    pub kv_element: KvElement,
+    /// Hash of configuration, weights and [`Self::kv_element`]; KV state of one model is refused by another.
     pub fingerprint: u128,
 }

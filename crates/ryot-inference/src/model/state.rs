@@ -5,6 +5,7 @@ use candle_core::{DType, Device, Result as CandleResult, Tensor};
 use super::ModelConfig;
 use crate::cpu::{CpuKv, KvLayout};
 use crate::error::{InferError, Result};
+use crate::kv::{KvElement, KvValues};
 
 /// Keys and values of one sequence, for one model.
 ///
@@ -17,6 +18,12 @@ pub struct State {
     pub(super) store: Store,
     shape: KvShape,
     fingerprint: u128,
+}
+
+/// Where keys and values of a new state go.
+pub(super) enum Place<'a> {
+    Cpu(KvLayout),
+    Candle(&'a Device),
 }
 
 /// Where keys and values are.
@@ -51,14 +58,6 @@ pub(crate) struct KvShape {
 }
 
 impl KvShape {
-    fn cpu_layout(self) -> KvLayout {
-        KvLayout {
-            layers: self.layers,
-            kv_heads: self.kv_heads,
-            head_dim: self.head_dim,
-        }
-    }
-
     /// Numbers (keys and values) that one token adds over all layers.
     pub(crate) fn values_per_token(self) -> usize {
         2 * self.layers * self.kv_heads * self.head_dim
@@ -69,16 +68,16 @@ impl KvShape {
 const CAPACITY_MIN: usize = 64;
 
 impl State {
-    pub(super) fn new(config: &ModelConfig, fingerprint: u128, device: Option<&Device>) -> Self {
+    pub(super) fn new(config: &ModelConfig, fingerprint: u128, place: Place<'_>) -> Self {
         let shape = KvShape {
             layers: config.layers,
             kv_heads: config.kv_heads,
             head_dim: config.head_dim,
             context_tokens: config.context_tokens,
         };
-        let store = match device {
-            None => Store::Cpu(CpuKv::new(shape.cpu_layout())),
-            Some(device) => Store::Candle(CandleKv {
+        let store = match place {
+            Place::Cpu(layout) => Store::Cpu(CpuKv::new(layout)),
+            Place::Candle(device) => Store::Candle(CandleKv {
                 layers: Vec::new(),
                 device: device.clone(),
                 capacity: 0,
@@ -123,8 +122,26 @@ impl State {
         }
     }
 
+    /// Bytes that the state allocates at most while it holds up to `tokens` tokens.
+    pub(crate) fn kv_bytes_for(&self, tokens: usize) -> usize {
+        let limit = self.shape.context_tokens;
+        match &self.store {
+            Store::Cpu(kv) => {
+                let layout = kv.layout();
+                layout
+                    .capacity(tokens, limit)
+                    .saturating_mul(layout.token_bytes())
+            }
+            Store::Candle(_) => candle_capacity(tokens, limit)
+                .saturating_mul(self.shape.values_per_token() * size_of::<f32>()),
+        }
+    }
+
     /// Forgets every token from `len` on; does nothing when fewer are held. Keeps the memory.
     pub fn truncate(&mut self, len: usize) {
+        if let Store::Cpu(kv) = &mut self.store {
+            kv.clear(len, self.tokens.len());
+        }
         self.tokens.truncate(len);
     }
 
@@ -182,32 +199,48 @@ impl State {
         }
     }
 
-    /// Keys and values of tokens `start..end` as numbers: per layer, keys then values, each
-    /// `[end - start, kv_heads, head_dim]`.
-    pub(crate) fn read_kv(&self, start: usize, end: usize) -> Result<Vec<f32>> {
-        let mut data = Vec::with_capacity((end - start) * self.shape.values_per_token());
+    /// How keys and values are kept.
+    pub(crate) fn kv_element(&self) -> KvElement {
         match &self.store {
-            Store::Cpu(kv) => kv.read(start, end, &mut data),
-            Store::Candle(kv) => kv
-                .read(start, end, &mut data)
-                .map_err(InferError::backend("read kv"))?,
+            Store::Cpu(kv) => kv.layout().element,
+            Store::Candle(_) => KvElement::F32,
         }
-        Ok(data)
     }
 
-    /// Appends tokens with their keys and values, laid out as [`State::read_kv`] gives them.
-    pub(crate) fn write_kv(&mut self, tokens: &[u32], data: &[f32]) -> Result<()> {
+    /// Keys and values of tokens `start..end` as numbers: per layer, keys then values, each
+    /// `[end - start, kv_heads, head_dim]`.
+    pub(crate) fn read_kv(&self, start: usize, end: usize) -> Result<KvValues> {
+        match &self.store {
+            Store::Cpu(kv) => Ok(kv.read(start, end)),
+            Store::Candle(kv) => {
+                let mut data = Vec::with_capacity((end - start) * self.shape.values_per_token());
+                kv.read(start, end, &mut data)
+                    .map_err(InferError::backend("read kv"))?;
+                Ok(KvValues::F32(data))
+            }
+        }
+    }
+
+    /// Appends tokens with their keys and values, laid out as [`State::read_kv`] gives them and of
+    /// this state's element.
+    pub(crate) fn write_kv(&mut self, tokens: &[u32], data: &KvValues) -> Result<()> {
         self.reserve(tokens.len())?;
         let held = self.len();
-        match &mut self.store {
-            Store::Cpu(kv) => kv.write(held, tokens.len(), data),
-            Store::Candle(kv) => kv
+        match (&mut self.store, data) {
+            (Store::Cpu(kv), data) => kv.write(held, tokens.len(), data),
+            (Store::Candle(kv), KvValues::F32(data)) => kv
                 .write(self.shape, held, tokens.len(), data)
                 .map_err(InferError::backend("write kv"))?,
+            (Store::Candle(_), KvValues::Bf16(_)) => return Err(InferError::ForeignState),
         }
         self.tokens.extend_from_slice(tokens);
         Ok(())
     }
+}
+
+/// Tokens that tensors make room for.
+fn candle_capacity(needed: usize, limit: usize) -> usize {
+    needed.next_power_of_two().max(CAPACITY_MIN).min(limit)
 }
 
 impl CandleKv {
@@ -229,10 +262,7 @@ impl CandleKv {
         if needed <= self.capacity {
             return Ok(());
         }
-        let capacity = needed
-            .next_power_of_two()
-            .max(CAPACITY_MIN)
-            .min(shape.context_tokens);
+        let capacity = candle_capacity(needed, shape.context_tokens);
         self.layers = (0..shape.layers)
             .map(|layer| self.grown(shape, layer, held, capacity))
             .collect::<CandleResult<_>>()?;

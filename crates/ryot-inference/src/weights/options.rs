@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use candle_core::Device;
 
+use crate::kv::KvElement;
+
 /// What computes a model on the processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -25,6 +27,7 @@ pub struct LoadOptions {
     pub(super) chat_template: Option<String>,
     pub(crate) backend: Backend,
     pub(crate) threads: Option<usize>,
+    pub(crate) kv_element: Option<KvElement>,
 }
 
 impl Default for LoadOptions {
@@ -43,6 +46,7 @@ impl LoadOptions {
             chat_template: None,
             backend: Backend::Native,
             threads: None,
+            kv_element: None,
         }
     }
 
@@ -62,6 +66,14 @@ impl LoadOptions {
     /// at once. Only for [`Backend::Native`]; results do not depend on it.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = Some(threads);
+        self
+    }
+
+    /// How states keep keys and values. Default: [`KvElement::Bf16`] where weights are quantised,
+    /// half the memory of [`KvElement::F32`], which other models have. Only for
+    /// [`Backend::Native`]; it is part of the model's fingerprint.
+    pub fn kv_element(mut self, element: KvElement) -> Self {
+        self.kv_element = Some(element);
         self
     }
 

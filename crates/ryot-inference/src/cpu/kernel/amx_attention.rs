@@ -1,120 +1,26 @@
 //! Causal attention of a prompt on matrix tiles of bfloat16.
 //!
-//! Keys and values of one head are rounded once for all queries; scores and the softmax stay in
+//! Keys and values are kept as the tiles that they are multiplied as; scores and the softmax stay in
 //! f32. A query's result does not depend on the queries beside it: what it must not see has the
 //! weight zero, and adding zero changes nothing.
 
 use std::arch::asm;
 use std::arch::x86_64::{
-    __m256bh, __m256i, __m512, __m512bh, __m512i, _mm256_storeu_si256, _mm512_add_ps,
-    _mm512_cvtne2ps_pbh, _mm512_cvtneps_pbh, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mul_ps,
-    _mm512_permutexvar_epi16, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
-    _mm512_storeu_si512,
+    __m256bh, __m256i, __m512, _mm256_storeu_si256, _mm512_add_ps, _mm512_cvtneps_pbh,
+    _mm512_loadu_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
 };
 
 use super::amx::{BF16_TILES, Configured, TILE_BYTES};
 use crate::cpu::buffer::Buffer;
 use crate::cpu::elementwise::exp;
 use crate::cpu::format::TILE;
-use crate::cpu::kv::Head;
+use crate::cpu::kv::{Head, STEP};
+use crate::kv::KvElement;
 
 /// Queries of a tile.
 pub(in crate::cpu) const QUERIES: usize = TILE;
-/// Keys in one step of the sums over keys.
-pub(in crate::cpu) const KEYS: usize = 2 * TILE;
-/// Numbers of a head in one step of a score.
-const DEPTH: usize = 2 * TILE;
-
-/// Sizes of one head's rounded keys and values.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::cpu) struct HeadTiles {
-    /// Numbers of a head, a multiple of 16.
-    pub(in crate::cpu) padded: usize,
-}
-
-impl HeadTiles {
-    /// Steps of a score.
-    fn steps(self) -> usize {
-        self.padded.div_ceil(DEPTH)
-    }
-
-    /// Tiles of sixteen numbers of a value.
-    fn columns(self) -> usize {
-        self.padded / TILE
-    }
-
-    /// Bytes of the rounded keys of [`KEYS`] tokens: `[2][steps]` tiles.
-    fn key_bytes(self) -> usize {
-        2 * self.steps() * TILE_BYTES
-    }
-
-    /// Bytes of the rounded keys and values of [`KEYS`] tokens; values are `[columns]` tiles.
-    pub(in crate::cpu) fn bytes(self) -> usize {
-        self.key_bytes() + self.columns() * TILE_BYTES
-    }
-}
-
-/// Rounds keys and values of the [`KEYS`] tokens from `block * KEYS` on into `out`; those from token
-/// `len` on are zero.
-///
-/// # Safety
-/// [`Isa::has_bf16_tiles`](crate::cpu::Isa::has_bf16_tiles) must have said yes.
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(in crate::cpu) unsafe fn round(
-    sizes: HeadTiles,
-    head: Head<'_>,
-    block: usize,
-    len: usize,
-    out: &mut [u8],
-) {
-    let padded = sizes.padded;
-    let (keys_out, values_out) = out.split_at_mut(sizes.key_bytes());
-    let zero = [0f32; TILE];
-    for (group, out) in keys_out.chunks_exact_mut(sizes.key_bytes() / 2).enumerate() {
-        let first = block * KEYS + group * TILE;
-        let keys = head.keys.chunks_exact(padded * TILE).nth(first / TILE);
-        let line = |d: usize| match keys {
-            Some(keys) if d < padded && first < len => &keys[d * TILE..(d + 1) * TILE],
-            _ => &zero,
-        };
-        for (pair, out) in out.chunks_exact_mut(2 * DEPTH).enumerate() {
-            interleave(line(2 * pair), line(2 * pair + 1), out);
-        }
-    }
-    for (column, out) in values_out.chunks_exact_mut(TILE_BYTES).enumerate() {
-        let line = |token: usize| {
-            if token < len {
-                &head.values[token * padded + column * TILE..][..TILE]
-            } else {
-                &zero
-            }
-        };
-        for (pair, out) in out.chunks_exact_mut(2 * DEPTH).enumerate() {
-            let token = block * KEYS + 2 * pair;
-            interleave(line(token), line(token + 1), out);
-        }
-    }
-}
-
-/// Sixteen pairs: the numbers of `a` and `b` in turn, rounded.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn interleave(a: &[f32], b: &[f32], out: &mut [u8]) {
-    #[rustfmt::skip]
-    const ORDER: [u16; 32] = [
-        0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23,
-        8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31,
-    ];
-    assert!(a.len() == TILE && b.len() == TILE && out.len() == 2 * DEPTH);
-    // SAFETY: lengths were just checked.
-    unsafe {
-        let (a, b) = (_mm512_loadu_ps(a.as_ptr()), _mm512_loadu_ps(b.as_ptr()));
-        let both = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(b, a));
-        let order = _mm512_loadu_si512(ORDER.as_ptr().cast());
-        let line = _mm512_permutexvar_epi16(order, both);
-        _mm512_storeu_si512(out.as_mut_ptr().cast(), line);
-    }
-}
+/// Keys in one step of the sums over keys, and numbers of a head in one step of a score.
+const DEPTH: usize = STEP;
 
 /// Memory of one thread.
 #[derive(Debug)]
@@ -138,9 +44,10 @@ impl Room {
 
 /// One head of up to sixteen queries.
 pub(in crate::cpu) struct QueryTile<'a> {
-    pub(in crate::cpu) sizes: HeadTiles,
-    /// Rounded keys and values of one head, [`HeadTiles::bytes`] for each [`KEYS`] tokens.
-    pub(in crate::cpu) tiles: &'a [u8],
+    /// Keys and values of bfloat16.
+    pub(in crate::cpu) head: Head<'a>,
+    /// Numbers of a head in memory.
+    pub(in crate::cpu) padded: usize,
     /// Query vectors: the first one's start, and numbers from one to the next.
     pub(in crate::cpu) queries: &'a [f32],
     pub(in crate::cpu) stride: usize,
@@ -161,16 +68,30 @@ pub(in crate::cpu) unsafe fn attend(
     room: &mut Room,
     mut give: impl FnMut(usize, &[f32]),
 ) {
-    let QueryTile { sizes, visible, .. } = query;
-    assert!(visible.len() <= TILE && query.head_dim <= sizes.padded);
+    let QueryTile {
+        head,
+        padded,
+        visible,
+        ..
+    } = *query;
+    assert!(visible.len() <= TILE && query.head_dim <= padded && padded.is_multiple_of(DEPTH));
+    assert!(
+        head.element == KvElement::Bf16,
+        "keys of {:?}",
+        head.element
+    );
     let longest = visible.iter().copied().max().unwrap_or(0);
-    let blocks = longest.div_ceil(KEYS);
-    assert!(query.tiles.len() >= blocks * sizes.bytes(), "rounded keys");
-    let row = blocks * KEYS;
-    room.queries.resize(sizes.steps() * TILE_BYTES);
+    let blocks = longest.div_ceil(DEPTH);
+    let row = blocks * DEPTH;
+    let words = row * padded / 2;
+    assert!(
+        head.keys.len() >= words && head.values.len() >= words,
+        "keys"
+    );
+    room.queries.resize(padded / DEPTH * TILE_BYTES);
     room.scores.resize(TILE * row * size_of::<f32>());
     room.weights.resize(blocks * TILE_BYTES);
-    room.sums.resize(sizes.columns() * TILE_BYTES);
+    room.sums.resize(padded / TILE * TILE_BYTES);
     round_queries(query, room.queries.as_mut_slice());
     // SAFETY: the instructions are there, as the caller vouches; the buffers are as long as what is
     // read and written.
@@ -190,7 +111,7 @@ pub(in crate::cpu) unsafe fn attend(
         drop(configured);
         let sums = room.sums.as_mut_f32();
         for (q, inverse) in inverse.iter().enumerate().take(visible.len()) {
-            let out = &mut sums[q * sizes.padded..(q + 1) * sizes.padded];
+            let out = &mut sums[q * padded..(q + 1) * padded];
             let inverse = _mm512_set1_ps(*inverse);
             for chunk in out.as_chunks_mut::<TILE>().0 {
                 let scaled = _mm512_mul_ps(_mm512_loadu_ps(chunk.as_ptr()), inverse);
@@ -240,21 +161,17 @@ unsafe fn store_rounded(numbers: __m512, out: *mut u8) {
 /// # Safety
 /// Tiles configured, buffers as [`attend`] makes them.
 unsafe fn scores(query: &QueryTile<'_>, blocks: usize, room: &mut Room) {
-    let sizes = query.sizes;
-    let stride = blocks * KEYS * size_of::<f32>();
+    let steps = query.padded / DEPTH;
+    let stride = blocks * DEPTH * size_of::<f32>();
     let queries = room.queries.as_slice().as_ptr();
     let out = room.scores.as_mut_slice().as_mut_ptr();
-    for (block, tiles) in query
-        .tiles
-        .chunks_exact(sizes.bytes())
-        .take(blocks)
-        .enumerate()
-    {
-        let keys = tiles.as_ptr();
+    for block in 0..blocks {
         // SAFETY: the caller vouches for configuration and lengths.
         unsafe {
+            let keys = query.head.keys.as_ptr().cast::<u8>();
+            let keys = keys.add(block * 2 * steps * TILE_BYTES);
             asm!("tilezero tmm0", "tilezero tmm1", options(nostack, nomem));
-            for step in 0..sizes.steps() {
+            for step in 0..steps {
                 asm!(
                     "tileloadd tmm4, [{q} + {stride}*1]",
                     "tileloadd tmm5, [{a} + {stride}*1]",
@@ -263,7 +180,7 @@ unsafe fn scores(query: &QueryTile<'_>, blocks: usize, room: &mut Room) {
                     "tdpbf16ps tmm1, tmm4, tmm6",
                     q = in(reg) queries.add(step * TILE_BYTES),
                     a = in(reg) keys.add(step * TILE_BYTES),
-                    b = in(reg) keys.add((sizes.steps() + step) * TILE_BYTES),
+                    b = in(reg) keys.add((steps + step) * TILE_BYTES),
                     stride = in(reg) 64usize,
                     options(nostack, readonly),
                 );
@@ -271,7 +188,7 @@ unsafe fn scores(query: &QueryTile<'_>, blocks: usize, room: &mut Room) {
             asm!(
                 "tilestored [{o} + {stride}*1], tmm0",
                 "tilestored [{o} + {stride}*1 + 64], tmm1",
-                o = in(reg) out.add(block * KEYS * size_of::<f32>()),
+                o = in(reg) out.add(block * DEPTH * size_of::<f32>()),
                 stride = in(reg) stride,
                 options(nostack),
             );
@@ -324,14 +241,14 @@ fn soften(scores: &mut [f32], weights: &mut [u8]) -> f32 {
 /// # Safety
 /// Tiles configured, buffers as [`attend`] makes them.
 unsafe fn sums(query: &QueryTile<'_>, blocks: usize, room: &mut Room) {
-    let sizes = query.sizes;
-    let stride = sizes.padded * size_of::<f32>();
+    let columns = query.padded / TILE;
+    let stride = query.padded * size_of::<f32>();
     let weights = room.weights.as_slice().as_ptr();
     let out = room.sums.as_mut_slice().as_mut_ptr();
-    let values = query.tiles.as_ptr().wrapping_add(sizes.key_bytes());
+    let values = query.head.values.as_ptr().cast::<u8>();
     let mut column = 0;
-    while column < sizes.columns() {
-        let wide = column + 4 <= sizes.columns();
+    while column < columns {
+        let wide = column + 4 <= columns;
         // SAFETY: the caller vouches for configuration and lengths.
         unsafe {
             asm!(
@@ -342,7 +259,7 @@ unsafe fn sums(query: &QueryTile<'_>, blocks: usize, room: &mut Room) {
                 options(nostack, nomem)
             );
             for block in 0..blocks {
-                let values = values.add(block * sizes.bytes() + column * TILE_BYTES);
+                let values = values.add((block * columns + column) * TILE_BYTES);
                 let weights = weights.add(block * TILE_BYTES);
                 if wide {
                     asm!(
@@ -396,6 +313,7 @@ mod tests {
     use crate::cpu::attention::{self, Queries};
     use crate::cpu::kv::{CpuKv, KvLayout};
     use crate::cpu::{Isa, attention::QUERIES as ROWS};
+    use crate::kv::KvValues;
     use crate::sampler::SplitMix64;
 
     fn numbers(len: usize, rng: &mut SplitMix64) -> Vec<f32> {
@@ -405,28 +323,10 @@ mod tests {
     }
 
     /// Results of `visible.len()` queries, by tiles.
-    fn by_tiles(
-        head_dim: usize,
-        kv: &CpuKv,
-        len: usize,
-        queries: &[f32],
-        visible: &[usize],
-    ) -> Vec<Vec<f32>> {
-        let sizes = HeadTiles {
-            padded: head_dim.next_multiple_of(TILE),
-        };
-        let mut tiles = Buffer::zeroed(len.div_ceil(KEYS) * sizes.bytes());
-        for (block, tiles) in tiles
-            .as_mut_slice()
-            .chunks_exact_mut(sizes.bytes())
-            .enumerate()
-        {
-            // SAFETY: asked before.
-            unsafe { round(sizes, kv.head(0, 0), block, len, tiles) };
-        }
+    fn by_tiles(head_dim: usize, kv: &CpuKv, queries: &[f32], visible: &[usize]) -> Vec<Vec<f32>> {
         let query = QueryTile {
-            sizes,
-            tiles: tiles.as_slice(),
+            head: kv.head(0, 0),
+            padded: kv.layout().padded(),
             queries,
             stride: head_dim,
             head_dim,
@@ -442,7 +342,7 @@ mod tests {
 
     /// The same by the plain twin, one query at a time.
     fn plain(head_dim: usize, kv: &CpuKv, query: &[f32], visible: usize) -> Vec<f32> {
-        let padded = head_dim.next_multiple_of(TILE);
+        let padded = kv.layout().padded();
         let mut vectors = vec![0f32; ROWS * padded];
         for (v, q) in vectors.iter_mut().zip(query) {
             *v = q * 0.125;
@@ -476,18 +376,20 @@ mod tests {
                 layers: 1,
                 kv_heads: 1,
                 head_dim,
+                element: KvElement::Bf16,
             };
             for len in [1, 15, 16, 33, 100] {
                 let mut kv = CpuKv::new(layout);
                 kv.reserve(0, len, 4096);
-                kv.write(0, len, &numbers(2 * len * head_dim, &mut rng));
+                let values = numbers(2 * len * head_dim, &mut rng);
+                kv.write(0, len, &KvValues::from_f32(KvElement::Bf16, values));
                 let count = len.min(13);
                 let visible: Vec<usize> = (len - count + 1..=len).collect();
                 let queries = numbers(count * head_dim, &mut rng);
-                let together = by_tiles(head_dim, &kv, len, &queries, &visible);
+                let together = by_tiles(head_dim, &kv, &queries, &visible);
                 for (q, visible) in visible.iter().enumerate() {
                     let query = &queries[q * head_dim..(q + 1) * head_dim];
-                    let alone = by_tiles(head_dim, &kv, *visible, query, &[*visible]);
+                    let alone = by_tiles(head_dim, &kv, query, &[*visible]);
                     assert_eq!(alone[0], together[q], "{head_dim} {len} query {q}");
                     let plain = plain(head_dim, &kv, query, *visible);
                     for (a, b) in plain.iter().zip(&together[q]) {

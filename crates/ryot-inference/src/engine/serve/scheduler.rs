@@ -452,19 +452,6 @@ fn forward(
     }
 }
 
-/// Bytes that a state of `tokens` tokens allocates at most: capacity doubles up to the context.
-pub(super) fn reserved_bytes(state: &State, tokens: usize) -> usize {
-    const GROUP: usize = 16;
-    const CAPACITY_MIN: usize = 64;
-    let shape = state.shape();
-    let heads = 2 * shape.layers * shape.kv_heads;
-    let padded = shape.head_dim.next_multiple_of(GROUP);
-    let context = shape.context_tokens.next_multiple_of(GROUP);
-    let capacity = tokens.next_power_of_two().max(CAPACITY_MIN).min(context);
-    let token_bytes = heads * padded * size_of::<f32>();
-    capacity.saturating_mul(token_bytes)
-}
-
 fn panic_message(panic: &(dyn Any + Send)) -> &str {
     if let Some(message) = panic.downcast_ref::<&str>() {
         return message;
@@ -520,7 +507,7 @@ mod tests {
     fn reserved_bytes_are_enough() {
         let model = Model::toy(1).unwrap();
         for tokens in [1, 15, 63, 64, 65, 100, 500, 513, 1000, 1024] {
-            let reserved = reserved_bytes(&model.new_state(), tokens);
+            let reserved = model.new_state().kv_bytes_for(tokens);
             // grown at once, and step by step
             for chunk in [tokens, 37] {
                 let mut state = model.new_state();

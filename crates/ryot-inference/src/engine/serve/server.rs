@@ -5,7 +5,7 @@ use std::thread::{self, JoinHandle};
 
 use super::channel::Outlet;
 use super::config::Limits;
-use super::scheduler::{Scheduler, reserved_bytes};
+use super::scheduler::Scheduler;
 use super::waiting::{Closing, Desk, Job};
 use super::{ServeConfig, ServeStats, Ticket};
 use crate::engine::{Engine, Request};
@@ -85,7 +85,7 @@ impl Server {
         let priority = request.priority;
         let sequence = self.engine.prepare(request)?;
         let tokens = sequence.tokens_max();
-        let kv_bytes = reserved_bytes(&sequence.state, tokens);
+        let kv_bytes = sequence.state.kv_bytes_for(tokens);
         let (outlet, channel) = Outlet::new();
         let ticket = Ticket::new(channel);
         let mut inbox = self.desk.lock();
