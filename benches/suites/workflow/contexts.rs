@@ -184,7 +184,7 @@ fn bytes(
     let bf16 = 2 * 2 * shape.layers * shape.kv_heads * head_dim;
     for (form, stats, goal) in [("lossless", lossless, 0.7), ("int8", store.stats(), 0.35)] {
         // Tokens are stored beside the numbers, four bytes each.
-        let tokens = stats.written_bytes as f64 / (2 * bf16 + 4) as f64;
+        let tokens = stats.written_bytes as f64 / (bf16 + 4) as f64;
         let per_token = stats.packed_bytes as f64 / tokens;
         let row = Row::new(
             &format!("{name}, stored a token, {form}"),

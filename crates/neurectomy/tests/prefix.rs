@@ -2,8 +2,8 @@
 
 use neurectomy::prefix::{PrefixConfig, PrefixForm, VaultPrefixStore};
 use ryot_inference::{
-    BlockKey, Completion, Engine, EngineConfig, KvBlock, KvShape, KvState, Model, PrefixStore,
-    Request, Sampling,
+    BlockKey, Completion, Engine, EngineConfig, KvBlock, KvShape, KvState, KvValues, Model,
+    PrefixStore, Request, Sampling,
 };
 use sigma_vault::io::{MemoryStorage, Storage};
 use sigma_vault::{Durability, ManualClock, Options, UncertainReads, Vault};
@@ -195,7 +195,7 @@ fn block(number: u32, previous: Option<BlockKey>) -> KvBlock {
         (state >> 40) as f32 / 1e6
     });
     let tokens = vec![number; BLOCK_TOKENS];
-    let state = KvState::from_parts(5, 0, tokens, shape, values.collect()).unwrap();
+    let state = KvState::from_parts(5, 0, tokens, shape, KvValues::F32(values.collect())).unwrap();
     let mut block = KvBlock::new(BlockKey(u128::from(number)), Arc::new(state));
     block.previous = previous;
     block

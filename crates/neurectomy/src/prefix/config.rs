@@ -10,7 +10,7 @@ pub enum PrefixForm {
     /// Every bit: what is restored continues exactly as if it had been computed.
     #[default]
     Lossless,
-    /// One byte a number and a scale for each group of 64: about a quarter of f32. The answers of a
+    /// One byte a number and a scale for each group of 64: about half of bf16. The answers of a
     /// restored context may differ from those of a computed one.
     Int8,
 }

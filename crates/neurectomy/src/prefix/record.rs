@@ -2,14 +2,15 @@
 #![deny(clippy::indexing_slicing, clippy::unwrap_used)]
 
 use super::config::PrefixForm;
-use ryot_inference::{BlockKey, InferError, KvBlock, KvShape, KvState};
-use sigma_lang::tensor::{Int8Config, compress_int8_f32, decompress_int8_f32};
+use ryot_inference::{BlockKey, InferError, KvBlock, KvElement, KvShape, KvState, KvValues};
+use sigma_lang::tensor::{FloatType, Int8Config, compress_int8, decompress_int8};
 use sigma_lang::{Compressor, Decompressor, Limits, SigmaError};
 
 const MAGIC: [u8; 4] = *b"NKVB";
 const VERSION: u16 = 1;
 const FLAG_PREVIOUS: u16 = 1;
 const FLAG_INT8: u16 = 2;
+const FLAG_BF16: u16 = 4;
 /// Most numbers of one block: 256 MiB of f32.
 const VALUES_MAX: u64 = 64 << 20;
 
@@ -50,6 +51,13 @@ pub(super) fn pack(
     if form == PrefixForm::Int8 {
         flags |= FLAG_INT8;
     }
+    let float = match state.values().element() {
+        KvElement::Bf16 => {
+            flags |= FLAG_BF16;
+            FloatType::Bf16
+        }
+        _ => FloatType::F32,
+    };
     let mut out = Vec::new();
     out.extend(MAGIC);
     out.extend(VERSION.to_le_bytes());
@@ -72,16 +80,10 @@ pub(super) fn pack(
     for token in state.tokens() {
         out.extend(token.to_le_bytes());
     }
+    let bytes = state.values().to_le_bytes();
     match form {
-        PrefixForm::Lossless => {
-            let bytes: Vec<u8> = state
-                .values()
-                .iter()
-                .flat_map(|v| v.to_le_bytes())
-                .collect();
-            compressor.compress_into(&bytes, &mut out)?;
-        }
-        PrefixForm::Int8 => out.extend(compress_int8_f32(state.values(), &Int8Config::new())?),
+        PrefixForm::Lossless => compressor.compress_into(&bytes, &mut out)?,
+        PrefixForm::Int8 => out.extend(compress_int8(&bytes, float, &Int8Config::new())?),
     }
     Ok(out)
 }
@@ -102,8 +104,8 @@ fn read_head(input: &mut Input<'_>) -> Result<(Head, u16), RecordError> {
         return Err(input.wrong("version", version, "1"));
     }
     let flags = u16::from_le_bytes(input.take("flags")?);
-    if flags & !(FLAG_PREVIOUS | FLAG_INT8) != 0 {
-        return Err(input.wrong("flags", flags, "0 to 3"));
+    if flags & !(FLAG_PREVIOUS | FLAG_INT8 | FLAG_BF16) != 0 {
+        return Err(input.wrong("flags", flags, "0 to 7"));
     }
     let key = BlockKey(u128::from_le_bytes(input.take("key")?));
     let previous = BlockKey(u128::from_le_bytes(input.take("previous key")?));
@@ -146,14 +148,26 @@ pub(super) fn unpack(
     // The bytes are there before anything of their size is allocated.
     let tokens = input.words(tokens)?;
     let packed = input.bytes.get(input.offset..).unwrap_or_default();
-    let values = if flags & FLAG_INT8 == 0 {
+    let (element, float) = if flags & FLAG_BF16 == 0 {
+        (KvElement::F32, FloatType::F32)
+    } else {
+        (KvElement::Bf16, FloatType::Bf16)
+    };
+    let raw = if flags & FLAG_INT8 == 0 {
         let mut raw = Vec::new();
         decompressor.decompress_into(packed, &mut raw)?;
-        let numbers = raw.as_chunks::<4>().0.iter();
-        numbers.map(|bytes| f32::from_le_bytes(*bytes)).collect()
+        raw
     } else {
-        decompress_int8_f32(packed, &limits(values))?
+        let (found, raw) = decompress_int8(packed, &limits(values))?;
+        if found != float {
+            return Err(input.wrong("type of the tensor", format!("{found:?}"), "as flagged"));
+        }
+        raw
     };
+    if raw.len() as u64 != values * element.bytes() as u64 {
+        return Err(input.wrong("bytes of values", raw.len(), "what the counts say"));
+    }
+    let values = KvValues::from_le_bytes(element, &raw);
     let [layers, kv_heads, head_dim] = shape.map(|count| count as usize);
     let shape = KvShape {
         layers,
@@ -231,20 +245,23 @@ mod tests {
     use sigma_lang::Config;
     use std::sync::Arc;
 
-    fn block() -> KvBlock {
+    const ELEMENTS: [KvElement; 2] = [KvElement::F32, KvElement::Bf16];
+
+    fn block(element: KvElement) -> KvBlock {
         let shape = KvShape {
             layers: 2,
             kv_heads: 1,
             head_dim: 4,
         };
         let values = (0_u8..48).map(|n| f32::from(n) / 7.0 - 3.0).collect();
+        let values = KvValues::from_f32(element, values);
         let state = KvState::from_parts(77, 3, vec![5, 6, 7], shape, values).unwrap();
         KvBlock::new(BlockKey(9), Arc::new(state)).after(BlockKey(8))
     }
 
-    fn packed(form: PrefixForm) -> Vec<u8> {
+    fn packed(element: KvElement, form: PrefixForm) -> Vec<u8> {
         pack(
-            &block(),
+            &block(element),
             form,
             &mut Compressor::new(&Config::new()).unwrap(),
         )
@@ -257,28 +274,38 @@ mod tests {
             key: BlockKey(9),
             previous: Some(BlockKey(8)),
         };
-        let bytes = packed(PrefixForm::Lossless);
-        assert_eq!(&bytes[..8], b"NKVB\x01\x00\x01\x00");
-        assert_eq!(head(&bytes).unwrap(), expected);
-        let (found, state) = unpack(&bytes, BlockKey(9), &mut decompressor()).unwrap();
-        assert_eq!((found, &state), (expected, &*block().state));
-        let bytes = packed(PrefixForm::Int8);
-        let (found, state) = unpack(&bytes, BlockKey(9), &mut decompressor()).unwrap();
-        assert_eq!(found, expected);
-        assert_eq!(state.tokens(), block().state.tokens());
-        let original = block();
-        let pairs = state.values().iter().zip(original.state.values());
-        // Half a step of the largest of its group, 3.72, over 127.
-        assert!(
-            pairs.clone().all(|(a, b)| (a - b).abs() <= 3.72 / 253.0),
-            "{pairs:?}"
-        );
+        for (element, flags) in ELEMENTS.into_iter().zip([1, 5]) {
+            let original = block(element);
+            let bytes = packed(element, PrefixForm::Lossless);
+            assert_eq!(&bytes[..8], [b'N', b'K', b'V', b'B', 1, 0, flags, 0]);
+            assert_eq!(head(&bytes).unwrap(), expected);
+            let (found, state) = unpack(&bytes, BlockKey(9), &mut decompressor()).unwrap();
+            assert_eq!((found, &state), (expected, &*original.state));
+            let bytes = packed(element, PrefixForm::Int8);
+            assert_eq!(bytes[6], flags + 2);
+            let (found, state) = unpack(&bytes, BlockKey(9), &mut decompressor()).unwrap();
+            assert_eq!(found, expected);
+            assert_eq!(state.tokens(), original.state.tokens());
+            let (ours, theirs) = (state.values().to_f32(), original.state.values().to_f32());
+            // Half a step of the largest of its group, 3.72, over 127; bf16 rounds once more.
+            let step = if element == KvElement::F32 {
+                253.0
+            } else {
+                160.0
+            };
+            let mut pairs = ours.iter().zip(&theirs);
+            assert!(pairs.all(|(a, b)| (a - b).abs() <= 3.72 / step), "{ours:?}");
+        }
     }
 
     #[test]
     fn cuts_changes_and_foreign_blocks_are_errors_or_the_same_block() {
-        for form in [PrefixForm::Lossless, PrefixForm::Int8] {
-            let bytes = packed(form);
+        let forms = [PrefixForm::Lossless, PrefixForm::Int8];
+        let kinds = ELEMENTS
+            .into_iter()
+            .flat_map(|e| forms.map(|form| (e, form)));
+        for (element, form) in kinds {
+            let bytes = packed(element, form);
             let whole = unpack(&bytes, BlockKey(9), &mut decompressor()).unwrap();
             for len in 0..bytes.len() {
                 unpack(&bytes[..len], BlockKey(9), &mut decompressor()).unwrap_err();
@@ -293,7 +320,7 @@ mod tests {
             }
         }
         let error = unpack(
-            &packed(PrefixForm::Lossless),
+            &packed(KvElement::F32, PrefixForm::Lossless),
             BlockKey(1),
             &mut decompressor(),
         );
@@ -302,7 +329,7 @@ mod tests {
             message.contains("key is 0000") && message.contains("at byte"),
             "{message}"
         );
-        let mut large = packed(PrefixForm::Lossless);
+        let mut large = packed(KvElement::F32, PrefixForm::Lossless);
         large[68..72].copy_from_slice(&u32::MAX.to_le_bytes());
         let message = unpack(&large, BlockKey(9), &mut decompressor())
             .unwrap_err()

@@ -27,11 +27,6 @@ struct Waiting {
     closing: bool,
 }
 
-/// Bytes of a block's numbers and tokens.
-pub(super) fn bytes_of(block: &KvBlock) -> usize {
-    4 * (block.state.values().len() + block.state.tokens().len())
-}
-
 impl Queue {
     /// Whether a block waits or is being written.
     pub(super) fn holds(&self, key: BlockKey) -> bool {
@@ -44,7 +39,7 @@ impl Queue {
         if state.keys.contains(&block.key) {
             return true;
         }
-        let bytes = state.bytes.saturating_add(bytes_of(block));
+        let bytes = state.bytes.saturating_add(block.state.bytes());
         if state.closing || bytes > bytes_max {
             return false;
         }
@@ -100,7 +95,7 @@ impl Queue {
     fn done(&self, block: &KvBlock) {
         let mut state = locked(&self.state);
         state.keys.remove(&block.key);
-        state.bytes = state.bytes.saturating_sub(bytes_of(block));
+        state.bytes = state.bytes.saturating_sub(block.state.bytes());
         if state.keys.is_empty() {
             self.idle.notify_all();
         }
@@ -164,7 +159,7 @@ fn write(shared: &Shared, block: &KvBlock, compressor: &mut Compressor) -> Resul
         None => shared.vault.put(&key, &bytes, Durability::Buffered)?,
     }
     shared.counters.written.add(1);
-    shared.counters.written_bytes.add(bytes_of(block));
+    shared.counters.written_bytes.add(block.state.bytes());
     shared.counters.packed_bytes.add(bytes.len());
     locked(&shared.held).written(block.key, block.previous, bytes.len() as u64);
     make_room(shared);
