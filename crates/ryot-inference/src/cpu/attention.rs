@@ -331,7 +331,8 @@ mod tests {
             let kv = [KvElement::F32, KvElement::Bf16].map(|element| {
                 let mut kv = CpuKv::new(layout(element));
                 kv.reserve(0, len, 4096);
-                kv.write(0, len, &KvValues::from_f32(element, values.to_f32()));
+                let own = KvValues::from_f32(element, values.to_f32());
+                kv.write(0, &[(len, &own)], 1);
                 assert_eq!(kv.read(0, len).to_f32(), values.to_f32());
                 kv
             });

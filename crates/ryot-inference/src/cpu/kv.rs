@@ -262,67 +262,129 @@ impl CpuKv {
         }
     }
 
-    /// Writes tokens from `start` on, laid out as [`CpuKv::read`] gives them; there is room, and the
-    /// numbers are of this element.
-    pub(crate) fn write(&mut self, start: usize, count: usize, data: &KvValues) {
-        match data {
-            KvValues::F32(data) => self.write_f32(start, count, data),
-            KvValues::Bf16(data) => self.write_bf16(start, count, data),
-        }
-    }
-
-    fn write_f32(&mut self, start: usize, count: usize, data: &[f32]) {
-        let KvLayout {
-            layers,
-            kv_heads,
-            head_dim,
-            ..
-        } = self.layout;
-        let row = kv_heads * head_dim;
-        for layer in 0..layers {
-            let data = &data[layer * 2 * count * row..];
-            let target = self.layer_mut(layer);
-            for i in 0..count {
-                for head in 0..kv_heads {
-                    let keys = &data[i * row + head * head_dim..][..head_dim];
-                    let values = &data[(count + i) * row + head * head_dim..][..head_dim];
-                    // SAFETY: this is the only thread.
-                    unsafe { target.set(Isa::detect(), head, start + i, keys, values) };
+    /// Writes the tokens of `pieces`, `count` each, from `start` on, laid out as [`CpuKv::read`] gives
+    /// them; there is room, and the numbers are of this element.
+    ///
+    /// Where there is much to write, `threads` share the layers.
+    pub(crate) fn write(&mut self, start: usize, pieces: &[(usize, &KvValues)], threads: usize) {
+        let layout = self.layout;
+        let count: usize = pieces.iter().map(|(count, _)| count).sum();
+        let bytes = count * layout.token_bytes();
+        let threads = threads.min(bytes / THREAD_BYTES_MIN).max(1);
+        let plane = self.plane();
+        let each = 2 * layout.kv_heads * plane;
+        let mut layers: Vec<(usize, &mut [u32])> = if each == 0 {
+            Vec::new()
+        } else {
+            let layers = self.data.as_mut_u32().chunks_exact_mut(each);
+            layers.enumerate().collect()
+        };
+        let write = |layers: &mut [(usize, &mut [u32])]| {
+            for (layer, words) in layers {
+                let mut at = start;
+                for (count, values) in pieces {
+                    layout.write_layer(words, plane, (at, *count), *layer, values);
+                    at += count;
                 }
             }
-        }
+        };
+        let share = layers.len().div_ceil(threads).max(1);
+        std::thread::scope(|scope| {
+            let mut parts = layers.chunks_mut(share);
+            let own = parts.next();
+            for part in parts {
+                scope.spawn(move || write(part));
+            }
+            own.map(write);
+        });
     }
+}
 
-    fn write_bf16(&mut self, start: usize, count: usize, data: &[u16]) {
-        let layout = self.layout;
-        let (head_dim, row) = (layout.head_dim, layout.kv_heads * layout.head_dim);
-        for layer in 0..layout.layers {
-            let data = &data[layer * 2 * count * row..];
-            let target = self.layer_mut(layer);
-            for head in 0..layout.kv_heads {
-                // SAFETY: this is the only thread.
-                let (keys, values) =
-                    unsafe { (target.planes.row(2 * head), target.planes.row(2 * head + 1)) };
-                for i in 0..count {
-                    let token = start + i;
-                    let numbers = &data[i * row + head * head_dim..][..head_dim];
-                    let words = keys[layout.key_word(token, 0)..].iter_mut().step_by(GROUP);
-                    for (word, pair) in words.zip(numbers.chunks(2)) {
-                        let high = pair.get(1).map_or(0, |high| u32::from(*high) << 16);
-                        *word = u32::from(pair[0]) | high;
+impl KvLayout {
+    /// Writes the `count` tokens of `values` from `start` on into the words of one layer.
+    fn write_layer(
+        self,
+        words: &mut [u32],
+        plane: usize,
+        (start, count): (usize, usize),
+        layer: usize,
+        values: &KvValues,
+    ) {
+        let (head_dim, row) = (self.head_dim, self.kv_heads * self.head_dim);
+        let from = layer * 2 * count * row;
+        let whole = start.is_multiple_of(GROUP) && head_dim.is_multiple_of(GROUP);
+        let groups = if whole { count / GROUP * GROUP } else { 0 };
+        let heads = words.chunks_exact_mut(2 * plane);
+        for (head, words) in heads.enumerate() {
+            let (keys, vals) = words.split_at_mut(plane);
+            match values {
+                KvValues::F32(data) => {
+                    let (k, v) = data[from..].split_at(count * row);
+                    for i in 0..count {
+                        let at = i * row + head * head_dim;
+                        for d in 0..head_dim {
+                            keys[self.key_word(start + i, d)] = k[at + d].to_bits();
+                            vals[self.value_word(start + i, d)] = v[at + d].to_bits();
+                        }
                     }
-                    let numbers = &data[(count + i) * row + head * head_dim..][..head_dim];
-                    for (column, numbers) in numbers.chunks(GROUP).enumerate() {
-                        let at = layout.value_word(token, column * GROUP);
-                        for (word, number) in values[at..].iter_mut().zip(numbers) {
-                            *word =
-                                *word & kept_half(token) | u32::from(*number) << (token % 2 * 16);
+                }
+                KvValues::Bf16(data) => {
+                    let (k, v) = data[from..].split_at(count * row);
+                    for i in (0..groups).step_by(GROUP) {
+                        let at = i * row + head * head_dim;
+                        let to = &mut keys[self.key_word(start + i, 0)..];
+                        write_key_group(&k[at..], row, head_dim, to);
+                        let to = &mut vals[self.value_word(start + i, 0)..];
+                        write_value_group(&v[at..], row, head_dim, to);
+                    }
+                    for i in groups..count {
+                        let at = i * row + head * head_dim;
+                        for d in 0..head_dim {
+                            let word = &mut keys[self.key_word(start + i, d)];
+                            set_half(word, d, k[at + d]);
+                            let word = &mut vals[self.value_word(start + i, d)];
+                            set_half(word, start + i, v[at + d]);
                         }
                     }
                 }
             }
         }
     }
+}
+
+/// Bytes of keys and values that are worth a thread.
+const THREAD_BYTES_MIN: usize = 2 << 20;
+
+/// Sixteen tokens' keys, rows of `data`.
+fn write_key_group(data: &[u16], row: usize, head_dim: usize, to: &mut [u32]) {
+    let rows: [&[u16]; GROUP] = std::array::from_fn(|t| &data[t * row..][..head_dim]);
+    let (lines, _) = to[..head_dim / 2 * GROUP].as_chunks_mut::<GROUP>();
+    for (line, words) in lines.iter_mut().enumerate() {
+        for (word, row) in words.iter_mut().zip(rows) {
+            *word = u32::from(row[2 * line]) | u32::from(row[2 * line + 1]) << 16;
+        }
+    }
+}
+
+/// Sixteen tokens' values, rows of `data`; they are half of a step.
+fn write_value_group(data: &[u16], row: usize, head_dim: usize, to: &mut [u32]) {
+    for pair in 0..GROUP / 2 {
+        let (low, high) = (&data[2 * pair * row..], &data[(2 * pair + 1) * row..]);
+        let columns = low[..head_dim].chunks_exact(GROUP);
+        let columns = columns.zip(high[..head_dim].chunks_exact(GROUP));
+        for (column, (low, high)) in columns.enumerate() {
+            let words = &mut to[(column * GROUP + pair) * GROUP..][..GROUP];
+            for ((word, low), high) in words.iter_mut().zip(low).zip(high) {
+                *word = u32::from(*low) | u32::from(*high) << 16;
+            }
+        }
+    }
+}
+
+/// Sets the low half of a word where `index` is even, else the high one.
+#[inline(always)]
+fn set_half(word: &mut u32, index: usize, number: u16) {
+    *word = *word & kept_half(index) | u32::from(number) << (index % 2 * 16);
 }
 
 /// The half of a word of values that belongs to the token beside this one.
@@ -469,10 +531,19 @@ mod tests {
                 let mut written = kv(head_dim, element);
                 for (start, end) in [(0, 1), (1, 33), (33, 64), (64, 75)] {
                     written.reserve(start, end, 1000);
-                    written.write(start, end - start, &set.read(start, end));
+                    let piece = set.read(start, end);
+                    written.write(start, &[(end - start, &piece)], 1);
                 }
                 assert_eq!(written.read(0, len), expected, "{head_dim} {element:?}");
                 assert_eq!(written.fork(len).read(0, len), expected);
+                let pieces = [(0, 16), (16, 64), (64, 75)].map(|(a, b)| (b - a, set.read(a, b)));
+                let pieces = pieces.each_ref().map(|(count, values)| (*count, values));
+                for threads in [1, 3] {
+                    let mut together = kv(head_dim, element);
+                    together.reserve(0, len, 1000);
+                    together.write(0, &pieces, threads);
+                    assert_eq!(together.read(0, len), expected, "{head_dim} {element:?}");
+                }
             }
         }
     }
@@ -483,7 +554,8 @@ mod tests {
         let (head_dim, len) = (40, 70);
         let mut kv = kv(head_dim, KvElement::Bf16);
         kv.reserve(0, len, 100);
-        kv.write(0, len, &KvValues::Bf16(vec![0x7fc1; 8 * len * head_dim]));
+        let values = KvValues::Bf16(vec![0x7fc1; 8 * len * head_dim]);
+        kv.write(0, &[(len, &values)], 1);
         kv.clear(37, len);
         for (token, expected) in [(36, 0x7fc1), (37, 0), (38, 0), (69, 0)] {
             let KvValues::Bf16(bits) = kv.read(token, token + 1) else {

@@ -36,10 +36,20 @@ impl PrefixReuse {
             Ok(blocks) => blocks,
             Err(error) => return self.failed("get", &*error),
         };
+        let mut fitting = Vec::with_capacity(blocks.len());
         for (block, tokens) in blocks.iter().zip(reusable.chunks_exact(block_tokens)) {
             if block.tokens() != tokens {
-                return self.failed("check", &"tokens of a block are not those of the prompt");
+                self.failed("check", &"tokens of a block are not those of the prompt");
+                break;
             }
+            fitting.push(&**block);
+        }
+        if state.append_all(&fitting).is_ok() {
+            self.stored_blocks += fitting.len();
+            return;
+        }
+        // as far as they go
+        for block in fitting {
             if let Err(error) = state.append(block) {
                 return self.failed("restore", &error);
             }

@@ -221,22 +221,38 @@ impl State {
         }
     }
 
-    /// Appends tokens with their keys and values, laid out as [`State::read_kv`] gives them and of
-    /// this state's element.
-    pub(crate) fn write_kv(&mut self, tokens: &[u32], data: &KvValues) -> Result<()> {
-        self.reserve(tokens.len())?;
+    /// Appends runs of tokens with their keys and values, laid out as [`State::read_kv`] gives them
+    /// and of this state's element; all or none of them.
+    pub(crate) fn write_kv(&mut self, pieces: &[(&[u32], &KvValues)]) -> Result<()> {
+        let count = pieces.iter().map(|(tokens, _)| tokens.len()).sum();
+        self.reserve(count)?;
         let held = self.len();
-        match (&mut self.store, data) {
-            (Store::Cpu(kv), data) => kv.write(held, tokens.len(), data),
-            (Store::Candle(kv), KvValues::F32(data)) => kv
-                .write(self.shape, held, tokens.len(), data)
-                .map_err(InferError::backend("write kv"))?,
-            (Store::Candle(_), KvValues::Bf16(_)) => return Err(InferError::ForeignState),
+        match &mut self.store {
+            Store::Cpu(kv) => {
+                let threads = std::thread::available_parallelism().map_or(1, usize::from);
+                let numbers: Vec<_> = pieces.iter().map(|(t, v)| (t.len(), *v)).collect();
+                kv.write(held, &numbers, threads.min(WRITE_THREADS_MAX));
+            }
+            Store::Candle(kv) => {
+                let mut at = held;
+                for (tokens, values) in pieces {
+                    let KvValues::F32(data) = values else {
+                        return Err(InferError::ForeignState);
+                    };
+                    kv.write(self.shape, at, tokens.len(), data)
+                        .map_err(InferError::backend("write kv"))?;
+                    at += tokens.len();
+                }
+            }
         }
-        self.tokens.extend_from_slice(tokens);
+        self.tokens
+            .extend(pieces.iter().flat_map(|(tokens, _)| *tokens));
         Ok(())
     }
 }
+
+/// More threads do not copy faster.
+const WRITE_THREADS_MAX: usize = 8;
 
 /// Tokens that tensors make room for.
 fn candle_capacity(needed: usize, limit: usize) -> usize {

@@ -11,8 +11,8 @@
 use std::arch::asm;
 use std::arch::x86_64::{
     __cpuid, __cpuid_count, __m512, __m512bh, __m512i, _MM_HINT_T1, _mm_prefetch,
-    _mm512_cvtepi32_ps, _mm512_cvtne2ps_pbh, _mm512_fmadd_ps, _mm512_loadu_si512,
-    _mm512_maskz_permutexvar_epi8, _mm512_mul_ps, _mm512_permutexvar_ps, _mm512_set1_ps,
+    _mm512_castsi512_ps, _mm512_cvtne2ps_pbh, _mm512_fmadd_ps, _mm512_loadu_si512,
+    _mm512_mask_permutexvar_epi8, _mm512_permutexvar_ps, _mm512_set1_epi32, _mm512_set1_ps,
     _mm512_setr_epi32, _mm512_storeu_si512, _mm512_sub_ps,
 };
 
@@ -62,11 +62,13 @@ fn request() -> bool {
     false
 }
 
-/// Blocks of columns that are widened at once, at most: 24 KiB for two tiles, which the first cache
-/// holds beside the rows that pass (with 18 blocks a product took 1.3 times as long).
-pub(in crate::cpu) const DEPTH: usize = 12;
+/// Blocks of columns that are widened at once, at most: 24 KiB for two tiles, of which there are two
+/// pieces: one is multiplied while the other is widened.
+const DEPTH: usize = 12;
 /// Bytes of a tile register.
 pub(super) const TILE_BYTES: usize = 1024;
+/// Bytes of a piece of widened weights: `[2][DEPTH]` tiles.
+const PIECE_BYTES: usize = 2 * DEPTH * TILE_BYTES;
 
 /// Memory of one thread: widened weights and sums.
 #[derive(Debug)]
@@ -78,7 +80,7 @@ pub(in crate::cpu) struct Workspace {
 impl Workspace {
     pub(in crate::cpu) fn new() -> Self {
         Self {
-            weights: Buffer::zeroed(2 * DEPTH * TILE_BYTES),
+            weights: Buffer::zeroed(2 * PIECE_BYTES),
             sums: Buffer::zeroed(0),
         }
     }
@@ -182,70 +184,126 @@ pub(in crate::cpu) unsafe fn multiply(
 ) {
     let blocks = rows.blocks();
     assert!(weights.iter().flatten().all(|t| t.blocks == blocks));
+    weights.iter().flatten().for_each(avx512::check);
     let row_pairs = rows.tiles() / 2;
     workspace
         .sums
         .resize(weights.len() * row_pairs * 4 * TILE_BYTES);
     // equal shares, as a short last one would move more sums than it adds to
     let depth_max = blocks.div_ceil(blocks.div_ceil(DEPTH));
+    let pieces = weights.len() * blocks.div_ceil(depth_max);
+    let piece = |index: usize| {
+        let first = index / weights.len() * depth_max;
+        let depth = depth_max.min(blocks.saturating_sub(first));
+        (index % weights.len(), first, depth)
+    };
     // SAFETY: the instructions are there, as the caller vouches.
     let configured = unsafe { Configured::new(&BF16_TILES) };
-    for first in (0..blocks).step_by(depth_max) {
-        let depth = depth_max.min(blocks - first);
-        for (pair, tiles) in weights.iter().enumerate() {
-            for (index, tile) in tiles.iter().enumerate() {
-                let part = &mut workspace.weights.as_mut_slice()[index * DEPTH * TILE_BYTES..];
-                avx512::check(tile);
-                // SAFETY: the instructions are there; there is room for `DEPTH` steps a tile.
-                by_format!(tile.format, F => unsafe { widen::<F>(tile, first, depth, part) });
-            }
-            let following = if first + depth < blocks {
-                tiles.map(|t| t.bytes_from(first + depth))
-            } else {
-                tiles.map(|t| t.bytes_from(2 * blocks))
+    let Workspace {
+        weights: widened,
+        sums: all_sums,
+    } = workspace;
+    let widened = widened.as_mut_slice().as_mut_ptr();
+    let widening = |index: usize| {
+        let (pair, first, depth) = piece(index);
+        Widening {
+            tiles: weights[pair],
+            first,
+            depth,
+            done: 0,
+            // SAFETY: one of the two pieces.
+            out: unsafe { widened.add(index % 2 * PIECE_BYTES) },
+        }
+    };
+    // SAFETY: the instructions are there; nothing else uses the piece.
+    unsafe { widening(0).advance(2 * DEPTH) };
+    for index in 0..pieces {
+        let (pair, first, depth) = piece(index);
+        let mut next = widening(index + 1);
+        let steps = row_pairs * depth;
+        let following = if index + 2 < pieces {
+            let (pair, first, _) = piece(index + 2);
+            weights[pair].map(|t| t.bytes_from(first))
+        } else {
+            weights[pair].map(|t| t.bytes_from(2 * blocks))
+        };
+        let lines = depth * weights[pair][0].format.block_bytes() / 64;
+        for row_pair in 0..row_pairs {
+            let at = (pair * row_pairs + row_pair) * 4 * TILE_BYTES;
+            let sums = all_sums.as_mut_slice()[at..at + 4 * TILE_BYTES].as_mut_ptr();
+            let parts = [0, 1].map(|half| rows.tile(2 * row_pair + half, first));
+            assert!(parts.iter().all(|a| a.len() >= depth * TILE_BYTES));
+            let rows_here = (rows.rows() - row_pair * 2 * TILE).min(2 * TILE);
+            let columns_here = target.columns.saturating_sub(pair * 2 * TILE).min(2 * TILE);
+            let is_last = first + depth == blocks;
+            let is_whole = rows_here == 2 * TILE && columns_here == 2 * TILE;
+            let step = FourTiles {
+                rows: [parts[0].as_ptr(), parts[1].as_ptr()],
+                // SAFETY: one of the two pieces.
+                weights: unsafe { widened.add(index % 2 * PIECE_BYTES).cast_const() },
+                depth,
+                before: (first > 0).then_some(sums.cast_const()),
+                following: following.map(|f| f.wrapping_add(row_pair * lines / row_pairs * 64)),
+                lines: lines.div_ceil(row_pairs * depth),
             };
-            let lines = depth * tiles[0].format.block_bytes() / 64;
-            for row_pair in 0..row_pairs {
-                let at = (pair * row_pairs + row_pair) * 4 * TILE_BYTES;
-                let sums = workspace.sums.as_mut_slice()[at..at + 4 * TILE_BYTES].as_mut_ptr();
-                let parts = [0, 1].map(|half| rows.tile(2 * row_pair + half, first));
-                assert!(parts.iter().all(|a| a.len() >= depth * TILE_BYTES));
-                let rows_here = (rows.rows() - row_pair * 2 * TILE).min(2 * TILE);
-                let columns_here = target.columns.saturating_sub(pair * 2 * TILE).min(2 * TILE);
-                let is_last = first + depth == blocks;
-                let is_whole = rows_here == 2 * TILE && columns_here == 2 * TILE;
-                let step = FourTiles {
-                    rows: [parts[0].as_ptr(), parts[1].as_ptr()],
-                    weights: workspace.weights.as_slice().as_ptr(),
-                    depth,
-                    before: (first > 0).then_some(sums.cast_const()),
-                    following: following.map(|f| f.wrapping_add(row_pair * lines / row_pairs * 64)),
-                    lines: lines.div_ceil(row_pairs * depth),
+            // SAFETY: tiles are configured; lengths were just checked, the parts of `out` are;
+            // nobody else has them, as the caller vouches. The next piece is the other one.
+            unsafe {
+                let meanwhile = |at: usize| {
+                    let share = (row_pair * depth + at + 1) * 2 * next.depth;
+                    next.advance(share.div_ceil(steps));
                 };
-                // SAFETY: tiles are configured; lengths were just checked, the parts of `out` are;
-                // nobody else has them, as the caller vouches.
-                unsafe {
-                    if is_last && is_whole {
-                        let from = target.at + pair * 2 * TILE;
-                        let quarters = [(0, 0), (0, TILE), (TILE, 0), (TILE, TILE)];
-                        let quarters = quarters.map(|(row, column)| {
-                            let row = row_pair * 2 * TILE + row;
-                            target.out.tile(row, from + column, [TILE, TILE]).cast()
-                        });
-                        step.run(quarters, target.out.stride() * size_of::<f32>());
-                    } else {
-                        let quarters = [0, 1, 2, 3].map(|i| sums.add(i * TILE_BYTES));
-                        step.run(quarters, TILE * size_of::<f32>());
-                        if is_last {
-                            let row = row_pair * 2 * TILE;
-                            give(sums, row, rows_here, target, pair * 2 * TILE, columns_here);
-                        }
+                if is_last && is_whole {
+                    let from = target.at + pair * 2 * TILE;
+                    let quarters = [(0, 0), (0, TILE), (TILE, 0), (TILE, TILE)];
+                    let quarters = quarters.map(|(row, column)| {
+                        let row = row_pair * 2 * TILE + row;
+                        target.out.tile(row, from + column, [TILE, TILE]).cast()
+                    });
+                    step.run(quarters, target.out.stride() * size_of::<f32>(), meanwhile);
+                } else {
+                    let quarters = [0, 1, 2, 3].map(|i| sums.add(i * TILE_BYTES));
+                    step.run(quarters, TILE * size_of::<f32>(), meanwhile);
+                    if is_last {
+                        let row = row_pair * 2 * TILE;
+                        give(sums, row, rows_here, target, pair * 2 * TILE, columns_here);
                     }
                 }
             }
         }
     }
     drop(configured);
+}
+
+/// A piece of two weight tiles that is being widened, block by block of each in turn.
+struct Widening<'a> {
+    tiles: [WeightTile<'a>; 2],
+    first: usize,
+    depth: usize,
+    /// Blocks done, of both tiles.
+    done: usize,
+    /// `[2][DEPTH]` tiles.
+    out: *mut u8,
+}
+
+impl Widening<'_> {
+    /// Widens until `to` blocks, or all, are done.
+    ///
+    /// # Safety
+    /// The instructions are there, `out` is good for a piece, and the tiles are checked.
+    #[inline]
+    unsafe fn advance(&mut self, to: usize) {
+        while self.done < to.min(2 * self.depth) {
+            let (step, half) = (self.done / 2, self.done % 2);
+            let tile = &self.tiles[half];
+            // SAFETY: within the piece; passed on to the caller.
+            unsafe {
+                let out = self.out.add((half * DEPTH + step) * TILE_BYTES);
+                by_format!(tile.format, F => widen::<F>(tile, self.first + step, out));
+            }
+            self.done += 1;
+        }
+    }
 }
 
 /// Copies `rows` by `columns` of four tiles of sums to the target.
@@ -293,11 +351,13 @@ struct FourTiles {
 }
 
 impl FourTiles {
-    /// Writes the four tiles of sums, lines `stride` bytes apart.
+    /// Writes the four tiles of sums, lines `stride` bytes apart; `meanwhile` is called with every
+    /// step, for work that goes beside the products.
     ///
     /// # Safety
     /// Tiles configured; every pointer good for its tiles.
-    unsafe fn run(&self, sums: [*mut u8; 4], stride: usize) {
+    #[inline]
+    unsafe fn run(&self, sums: [*mut u8; 4], stride: usize, mut meanwhile: impl FnMut(usize)) {
         // SAFETY: the caller vouches for the pointers.
         unsafe {
             match self.before {
@@ -341,6 +401,7 @@ impl FourTiles {
                     stride = in(reg) 64usize,
                     options(nostack, readonly),
                 );
+                meanwhile(step);
             }
             asm!(
                 "tilestored [{p} + {stride}*1], tmm0",
@@ -358,77 +419,104 @@ impl FourTiles {
     }
 }
 
-/// Widens `depth` blocks from `first` on: per block sixteen lines, line `p` holding columns `2p`
-/// and `2p + 1` of each of the sixteen weight rows.
+/// Where the numbers of a group go, by pair of columns and half of the rows: byte `4r + 2p + j` to
+/// byte `to` of lane `2r + j`.
+const fn picks(to: usize) -> [[[u8; 64]; 2]; 2] {
+    let mut picks = [[[0; 64]; 2]; 2];
+    let mut lane = 0;
+    while lane < 64 {
+        let (pair, half, here) = (lane / 32, lane / 16 % 2, lane % 16);
+        let row = half * 8 + here / 2;
+        #[expect(clippy::cast_possible_truncation, reason = "below 64")]
+        let from = (4 * row + 2 * pair + here % 2) as u8;
+        picks[pair][half][4 * here + to] = from;
+        lane += 1;
+    }
+    picks
+}
+
+/// How whole numbers become f32 without a conversion: as the last bits of one that is `base` where
+/// they are zero, and that has the units' bit at the start of byte `to`.
+struct Bias {
+    bits: i32,
+    base: f32,
+    to: usize,
+}
+
+impl Bias {
+    const fn of(format: Format) -> Self {
+        if matches!(format, Format::Q8) {
+            // eight bits above the first byte: 2^15
+            Self {
+                bits: 0x4700_0000,
+                base: 32_768.0,
+                to: 1,
+            }
+        } else {
+            // up to seven bits above the second: 2^7
+            Self {
+                bits: 0x4300_0000,
+                base: 128.0,
+                to: 2,
+            }
+        }
+    }
+}
+
+/// Widens a block: sixteen lines, line `p` holding columns `2p` and `2p + 1` of each of the sixteen
+/// weight rows.
 ///
 /// # Safety
-/// `tile` checked, `out` of `depth` tiles, instructions there.
+/// `tile` checked, `out` good for a tile, instructions there.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512bf16")]
-unsafe fn widen<const F: u8>(tile: &WeightTile<'_>, first: usize, depth: usize, out: &mut [u8]) {
+unsafe fn widen<const F: u8>(tile: &WeightTile<'_>, block: usize, out: *mut u8) {
     let format = const { Format::from_index(F) };
-    assert!(
-        out.len() >= depth * TILE_BYTES,
-        "room for the widened blocks"
+    let bias = const { Bias::of(Format::from_index(F)) };
+    let picks = const { &picks(Bias::of(Format::from_index(F)).to) };
+    // SAFETY: 64 bytes each.
+    let picks = picks.map(|pair| pair.map(|p| unsafe { _mm512_loadu_si512(p.as_ptr().cast()) }));
+    let (base, byte) = (
+        _mm512_set1_epi32(bias.bits),
+        0x1111_1111_1111_1111 << bias.to,
     );
-    let out = out.as_mut_ptr();
-    // byte 4r + 2p + j of a group goes to the third byte of lane 2r + j
-    let pick = |half: usize, pair: usize| -> __m512i {
-        let lanes: [u8; 64] = std::array::from_fn(|at| {
-            let (lane, byte) = (at / 4, at % 4);
-            let row = half * 8 + lane / 2;
-            #[expect(clippy::cast_possible_truncation, reason = "below 64")]
-            let from = (4 * row + 2 * pair + lane % 2) as u8;
-            if byte == 2 { from } else { 0 }
-        });
-        // SAFETY: 64 bytes.
-        unsafe { _mm512_loadu_si512(lanes.as_ptr().cast()) }
-    };
-    let picks = [[pick(0, 0), pick(1, 0)], [pick(0, 1), pick(1, 1)]];
-    let third = 0x4444_4444_4444_4444;
     let twice = [
         _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7),
         _mm512_setr_epi32(8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15),
     ];
-    // numbers arrive times 2^16
-    let small = _mm512_set1_ps(1.0 / 65_536.0);
     #[expect(clippy::cast_precision_loss, reason = "at most 128")]
-    let zero_point = _mm512_set1_ps(format.zero_point() as f32);
+    let zero_point = _mm512_set1_ps(format.zero_point() as f32 + bias.base);
     let zero = _mm512_set1_ps(0.0);
-    for step in 0..depth {
-        let block = first + step;
-        // SAFETY: lengths were checked.
-        unsafe {
-            let groups = avx512::unpack::<F>(tile.bytes.as_ptr().add(block * format.block_bytes()));
-            let (scale, minimum) = avx512::scales::<F>(tile, block);
-            let spread = |scale: __m512| -> [(__m512, __m512); 2] {
-                let offset = _mm512_sub_ps(zero, _mm512_fmadd_ps(scale, zero_point, minimum));
-                let scale = _mm512_mul_ps(scale, small);
-                twice.map(|t| {
-                    (
-                        _mm512_permutexvar_ps(t, scale),
-                        _mm512_permutexvar_ps(t, offset),
-                    )
-                })
-            };
-            let first_half = spread(scale[0]);
-            let second_half = if format.scales_per_block() == 2 {
-                spread(scale[1])
-            } else {
-                first_half
-            };
-            for (g, group) in groups.iter().enumerate() {
-                let scales = if g < 4 { &first_half } else { &second_half };
-                for (pair, picks) in picks.iter().enumerate() {
-                    macro_rules! half {
-                        ($h:literal) => {{
-                            let number = _mm512_maskz_permutexvar_epi8(third, picks[$h], *group);
-                            _mm512_fmadd_ps(_mm512_cvtepi32_ps(number), scales[$h].0, scales[$h].1)
-                        }};
-                    }
-                    let line = _mm512_cvtne2ps_pbh(half!(1), half!(0));
-                    let at = out.add(step * TILE_BYTES + (2 * g + pair) * 64);
-                    _mm512_storeu_si512(at.cast(), std::mem::transmute::<__m512bh, __m512i>(line));
+    // SAFETY: lengths were checked.
+    unsafe {
+        let groups = avx512::unpack::<F>(tile.bytes.as_ptr().add(block * format.block_bytes()));
+        let (scale, minimum) = avx512::scales::<F>(tile, block);
+        let spread = |scale: __m512| -> [(__m512, __m512); 2] {
+            let offset = _mm512_sub_ps(zero, _mm512_fmadd_ps(scale, zero_point, minimum));
+            twice.map(|t| {
+                (
+                    _mm512_permutexvar_ps(t, scale),
+                    _mm512_permutexvar_ps(t, offset),
+                )
+            })
+        };
+        let first_half = spread(scale[0]);
+        let second_half = if format.scales_per_block() == 2 {
+            spread(scale[1])
+        } else {
+            first_half
+        };
+        for (g, group) in groups.iter().enumerate() {
+            let scales = if g < 4 { &first_half } else { &second_half };
+            for (pair, picks) in picks.iter().enumerate() {
+                macro_rules! half {
+                    ($h:literal) => {{
+                        let number = _mm512_mask_permutexvar_epi8(base, byte, picks[$h], *group);
+                        _mm512_fmadd_ps(_mm512_castsi512_ps(number), scales[$h].0, scales[$h].1)
+                    }};
                 }
+                let line = _mm512_cvtne2ps_pbh(half!(1), half!(0));
+                let at = out.add((2 * g + pair) * 64);
+                _mm512_storeu_si512(at.cast(), std::mem::transmute::<__m512bh, __m512i>(line));
             }
         }
     }

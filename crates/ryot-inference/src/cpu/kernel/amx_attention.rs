@@ -382,7 +382,8 @@ mod tests {
                 let mut kv = CpuKv::new(layout);
                 kv.reserve(0, len, 4096);
                 let values = numbers(2 * len * head_dim, &mut rng);
-                kv.write(0, len, &KvValues::from_f32(KvElement::Bf16, values));
+                let values = KvValues::from_f32(KvElement::Bf16, values);
+                kv.write(0, &[(len, &values)], 1);
                 let count = len.min(13);
                 let visible: Vec<usize> = (len - count + 1..=len).collect();
                 let queries = numbers(count * head_dim, &mut rng);
