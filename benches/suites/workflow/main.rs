@@ -3,6 +3,7 @@
 //! instead of read again.
 
 mod contexts;
+mod forty;
 
 use neurectomy::{Collective, CollectiveConfig, WorkflowReport};
 use neurectomy_bench::corpus::{Input, generated};
@@ -36,7 +37,8 @@ fn main() -> ExitCode {
         }
         let peer_s = one_by_one(&documents, &dir.path().join("redb"))?;
         record(suite, &full, &again, &plain, peer_s);
-        contexts::measure(suite)
+        contexts::measure(suite)?;
+        forty::measure(suite)
     })
 }
 

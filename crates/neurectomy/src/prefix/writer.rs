@@ -7,6 +7,7 @@ use sigma_lang::{Compressor, Config};
 use sigma_vault::{Durability, VaultError};
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Blocks that wait for the thread.
 #[derive(Debug, Default)]
@@ -25,6 +26,15 @@ struct Waiting {
     keys: HashSet<BlockKey>,
     bytes: usize,
     closing: bool,
+}
+
+/// What a look at the queue gave.
+enum Next {
+    Block(KvBlock),
+    /// Nothing came in time.
+    Nothing,
+    /// The queue is closed and empty.
+    End,
 }
 
 impl Queue {
@@ -75,20 +85,31 @@ impl Queue {
         locked(&self.state).closing
     }
 
-    /// The next block; `None` when the queue is closed and empty.
-    fn next(&self) -> Option<KvBlock> {
+    /// The next block; waits for one, `pause` at most where it is set.
+    fn next(&self, pause: Option<Duration>) -> Next {
         let mut state = locked(&self.state);
         loop {
             if let Some(block) = state.blocks.pop_front() {
-                return Some(block);
+                return Next::Block(block);
             }
             if state.closing {
-                return None;
+                return Next::End;
             }
-            state = self
+            let Some(pause) = pause else {
+                state = self
+                    .wake
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let (woken, result) = self
                 .wake
-                .wait(state)
+                .wait_timeout(state, pause)
                 .unwrap_or_else(PoisonError::into_inner);
+            if result.timed_out() {
+                return Next::Nothing;
+            }
+            state = woken;
         }
     }
 
@@ -102,16 +123,33 @@ impl Queue {
     }
 }
 
-/// The thread: learns what the vault holds already, then writes what comes.
+/// The thread: writes what comes, and learns meanwhile what the vault holds already.
 pub(super) fn run(shared: &Shared, mut compressor: Compressor) {
-    look_through(shared);
+    let mut unseen = Some(shared.vault.iter());
     make_room(shared);
-    while let Some(block) = shared.queue.next() {
-        if let Err(error) = write(shared, &block, &mut compressor) {
-            shared.counters.write_errors.add(1);
-            tracing::warn!(%error, "prefix block not written");
+    loop {
+        if let Some(entries) = &mut unseen {
+            let step = if is_room_short(shared) {
+                None
+            } else {
+                Some(LOOK)
+            };
+            if look_through(shared, entries, step) {
+                unseen = None;
+                make_room(shared);
+            }
         }
-        shared.queue.done(&block);
+        match shared.queue.next(unseen.as_ref().map(|_| PAUSE)) {
+            Next::Block(block) => {
+                if let Err(error) = write(shared, &block, &mut compressor) {
+                    shared.counters.write_errors.add(1);
+                    tracing::warn!(%error, "prefix block not written");
+                }
+                shared.queue.done(&block);
+            }
+            Next::Nothing => {}
+            Next::End => break,
+        }
     }
     if let Err(error) = shared.vault.sync() {
         shared.counters.write_errors.add(1);
@@ -119,19 +157,36 @@ pub(super) fn run(shared: &Shared, mut compressor: Compressor) {
     }
 }
 
+/// The vault is looked through so long at once, and left alone so long in between: requests need the
+/// processor and the disk more.
+const LOOK: Duration = Duration::from_millis(1);
+const PAUSE: Duration = Duration::from_millis(9);
+
+/// Whether what waits may need the room of blocks that have not been seen yet.
+fn is_room_short(shared: &Shared) -> bool {
+    let held = shared.vault.stats().live_bytes;
+    held.saturating_add(shared.queue.bytes() as u64) >= shared.config.vault_bytes_max
+}
+
 /// Settings of the containers in records: no seek table is needed.
 pub(super) fn packing() -> Config {
     Config::new()
 }
 
-/// Notes the blocks that earlier processes wrote. Reads every record of the vault once.
-fn look_through(shared: &Shared) {
-    for entry in shared.vault.iter() {
-        if shared.queue.is_closing() {
-            return;
-        }
+/// Notes the blocks that earlier processes wrote, for about as long as `limit`; whether that was all.
+fn look_through(
+    shared: &Shared,
+    entries: &mut impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), VaultError>>,
+    limit: Option<Duration>,
+) -> bool {
+    let start = Instant::now();
+    while !shared.queue.is_closing() && limit.is_none_or(|limit| start.elapsed() < limit) {
         // A damaged record cannot say which block it is; asking for it will refuse it.
-        let Ok((key, bytes)) = entry else { continue };
+        let (key, bytes) = match entries.next() {
+            Some(Ok(entry)) => entry,
+            Some(Err(_)) => continue,
+            None => return true,
+        };
         let Ok(head) = record::head(&bytes) else {
             continue;
         };
@@ -139,6 +194,7 @@ fn look_through(shared: &Shared) {
             locked(&shared.held).found(head.key, head.previous, bytes.len() as u64);
         }
     }
+    shared.queue.is_closing()
 }
 
 #[derive(Debug, thiserror::Error)]
