@@ -1,6 +1,9 @@
 //! The low-level door: states that grow, shrink, fork, travel.
 
-use ryot_inference::{InferError, KvState, Logits, Model};
+mod fixture;
+
+use candle_core::quantized::GgmlDType;
+use ryot_inference::{InferError, KvElement, KvState, LoadOptions, Logits, Model};
 
 fn model() -> Model {
     Model::toy(5).unwrap()
@@ -218,4 +221,71 @@ fn the_toy_is_seeded_and_says_that_it_is_a_toy() {
     assert_eq!(a.info().parameters, 107_328);
     assert_eq!(one_shot(&a), one_shot(&b));
     assert_ne!(one_shot(&a), one_shot(&c));
+}
+
+/// Keys and values as f32 and as bf16 are two models to each other; each travels whole.
+#[test]
+fn states_of_either_element_travel_and_do_not_mix() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = fixture::gguf(folder.path(), fixture::Family::Llama, GgmlDType::Q8_0);
+    let load = |options| Model::load(&path, options).unwrap();
+    let plain = load(LoadOptions::new());
+    assert_eq!(plain.info().kv_element, KvElement::Bf16);
+    let [wide, narrow] = [KvElement::F32, KvElement::Bf16]
+        .map(|element| load(LoadOptions::new().kv_element(element)));
+    assert_eq!(plain.info(), narrow.info());
+    assert_ne!(wide.info().fingerprint, narrow.info().fingerprint);
+    let tokens: Vec<u32> = (0..70).map(|i| i * 37 % 250).collect();
+    let mut last = Vec::new();
+    for model in [&wide, &narrow] {
+        let mut whole = model.new_state();
+        model.forward(&mut whole, &tokens[..60]).unwrap();
+        let expected = model.forward(&mut whole, &tokens[60..]).unwrap();
+        // whole blocks and a part of one, which join
+        let pieces = [(0, 16), (16, 48), (48, 60)].map(|(from, to)| {
+            let bytes = whole.export_range(from, to).unwrap().to_bytes();
+            KvState::from_bytes(&bytes).unwrap()
+        });
+        assert_eq!(pieces[0].values().element(), model.info().kv_element);
+        let mut joined = model.new_state();
+        joined.append_all(&pieces.each_ref()).unwrap();
+        let continued = model.forward(&mut joined, &tokens[60..]).unwrap();
+        assert_eq!(continued, expected);
+        assert_eq!(joined.export().unwrap(), whole.export().unwrap());
+        // a gap: none of them is taken
+        let mut gap = model.new_state();
+        let error = gap.append_all(&[&pieces[0], &pieces[2]]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "kv state starts at token 48, the state holds 16 tokens"
+        );
+        assert!(gap.is_empty());
+        last.push((expected, whole));
+    }
+    let foreign = last[0].1.export().unwrap();
+    assert!(matches!(
+        narrow.restore(&foreign),
+        Err(InferError::ModelMismatch { .. })
+    ));
+    assert_eq!(last[0].1.kv_bytes(), 2 * last[1].1.kv_bytes());
+    // keys and values of eight significant bits
+    let apart = distance(last[0].0.last(), last[1].0.last());
+    let largest = last[0].0.last().iter().fold(0f32, |m, x| m.max(x.abs()));
+    assert!(apart > 0.0 && apart < 0.1 * largest, "{apart} of {largest}");
+}
+
+/// A state that was cut back goes on as one that never held more, whatever it held.
+#[test]
+fn a_cut_state_forgets() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = fixture::gguf(folder.path(), fixture::Family::Llama, GgmlDType::Q8_0);
+    let model = Model::load(&path, LoadOptions::new()).unwrap();
+    let tokens: Vec<u32> = (0..90).map(|i| i * 37 % 250).collect();
+    let mut fresh = model.new_state();
+    model.forward(&mut fresh, &tokens[..37]).unwrap();
+    let expected = model.forward(&mut fresh, &tokens[37..50]).unwrap();
+    let mut cut = model.new_state();
+    model.forward(&mut cut, &tokens).unwrap();
+    cut.truncate(37);
+    assert_eq!(model.forward(&mut cut, &tokens[37..50]).unwrap(), expected);
 }
