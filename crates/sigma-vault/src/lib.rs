@@ -57,6 +57,7 @@ mod open_sealed;
 mod options;
 mod read;
 mod read_many;
+mod read_quick;
 mod rsu;
 mod seal;
 mod snapshot;
