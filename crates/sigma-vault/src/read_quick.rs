@@ -10,6 +10,9 @@ use crate::log::record::{Ordinary, low_half, open_ordinary};
 use crate::read::touch;
 use crate::vault::Vault;
 
+/// Of a record up to this length the processor fetches all lines by itself, as it works ahead.
+const SHORT_BYTES_MAX: usize = 256;
+
 impl Vault {
     /// Whether reads may take the short way at all.
     #[inline]
@@ -29,7 +32,9 @@ impl Vault {
         };
         let file = seen.file(word)?;
         let bytes = file.mapped(word.offset(), word.bytes()?)?;
-        touch(bytes);
+        if bytes.len() > SHORT_BYTES_MAX {
+            touch(bytes);
+        }
         let found = self.ordinary(file, word, bytes, hash, key)?;
         unpack_into(found.form, found.stored, found.raw_bytes, value).ok()?;
         Some(true)
