@@ -49,6 +49,7 @@ mod iter;
 mod log;
 mod losses;
 mod lz4;
+mod lz4_encode;
 mod medium;
 mod open;
 mod open_fast;

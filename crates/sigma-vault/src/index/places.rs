@@ -365,7 +365,10 @@ impl Index {
         let larger = Arc::new(shards[part].grown(more, slabs));
         let shown = Arc::clone(&larger);
         // The smaller one's memory is given back when readers may go on.
-        drop(self.seen.change(|seen| std::mem::replace(&mut seen.shards[part], shown)));
+        drop(
+            self.seen
+                .change(|seen| std::mem::replace(&mut seen.shards[part], shown)),
+        );
         master.shards[part] = larger;
     }
 

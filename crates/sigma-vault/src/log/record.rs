@@ -370,8 +370,7 @@ pub(crate) fn open_ordinary<'a>(
     let checked = checked.first_chunk::<CHECKED_BYTES>()?;
     let [m0, m1, m2, m3, c0, c1, c2, c3] = *start;
     let found = u32::from_le_bytes([c0, c1, c2, c3]);
-    if u32::from_le_bytes([m0, m1, m2, m3]) != RECORD_MAGIC
-        || found != header_check(place, checked)
+    if u32::from_le_bytes([m0, m1, m2, m3]) != RECORD_MAGIC || found != header_check(place, checked)
     {
         return None;
     }
