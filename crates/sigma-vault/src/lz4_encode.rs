@@ -164,7 +164,8 @@ mod tests {
     fn short_and_long_runs_come_back() {
         for bytes in (0..40).chain([254, 255, 256, 270, 511, 512, 513, 4000, INPUT_BYTES_MAX]) {
             check(&vec![0; bytes]);
-            let mixed: Vec<u8> = (0..bytes).map(|n| (n * n / 7 % 251) as u8).collect();
+            let mixed = (0..bytes).map(|n| u8::try_from(n * n / 7 % 251).unwrap());
+            let mixed: Vec<u8> = mixed.collect();
             check(&mixed);
         }
     }
