@@ -1,5 +1,6 @@
 //! Suite `storage`: sigma-vault beside fjall, redb and (features `peer-lmdb`, `peer-sled`) LMDB and
-//! sled: same machine, same run, same keys and values, equal durability.
+//! sled: same machine, same run, same keys and values, equal durability. Its read cache stands beside
+//! `quick_cache` and `moka` (feature `peer-caches`).
 //!
 //! Values are half random and half zeros, so a store that compresses can. Stores take turns in
 //! short slices, so that a slow moment of a shared disk meets all of them, and the median slice
@@ -11,6 +12,8 @@
 //! blocks that were written before.
 
 mod birth;
+#[cfg(feature = "peer-caches")]
+mod caches;
 mod durable;
 mod peers;
 mod reads;

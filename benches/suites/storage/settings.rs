@@ -15,14 +15,26 @@ pub(crate) fn cache(suite: &mut Suite) -> Result<(), BenchError> {
     let options = || Options::new().compression(Compression::Fast);
     let with = options().read_cache_bytes(keys * VALUE_BYTES / 2);
     let dir = tempfile::tempdir()?;
-    let stores = both(dir.path(), with, options(), keys)?;
+    #[cfg_attr(not(feature = "peer-caches"), expect(unused_mut))]
+    let mut stores = both(dir.path(), with, options(), keys)?;
+    #[cfg(feature = "peer-caches")]
+    {
+        use crate::caches::{Fronted, Moka, Quick};
+        let (values, bytes) = (keys / 2, keys * VALUE_BYTES / 2);
+        let quick = filled(&dir.path().join("quick"), options(), keys)?;
+        stores.push(Box::new(Fronted::<Quick>::new(quick, values, bytes)));
+        let moka = filled(&dir.path().join("moka"), options(), keys)?;
+        stores.push(Box::new(Fronted::<Moka>::new(moka, values, bytes)));
+    }
     let outcomes = reads(suite, &stores, keys)?;
-    rows(
-        suite,
-        "get 16 KB by Zipf, 2 threads, read cache",
-        "without",
-        &outcomes,
-    );
+    let measure = "get 16 KB by Zipf, 2 threads, read cache";
+    rows(suite, measure, "without", &outcomes);
+    if let [ours, _without, caches @ ..] = &outcomes[..] {
+        for cache in caches {
+            let row = Row::new(measure, "op/s", ours.rate);
+            suite.record(row.against(cache.name, cache.rate));
+        }
+    }
     Ok(())
 }
 
@@ -66,14 +78,17 @@ fn both(
 ) -> Result<Vec<Box<dyn Store>>, BenchError> {
     let mut stores: Vec<Box<dyn Store>> = Vec::new();
     for (name, options) in [("with", with), ("without", without)] {
-        let vault = Vault::open(dir.join(name), options)?;
-        let ours = Ours::of(vault, Promise::Written);
-        for number in 0..keys as u64 {
-            ours.put(&[entry(number, VALUE_BYTES)])?;
-        }
-        stores.push(Box::new(ours));
+        stores.push(Box::new(filled(&dir.join(name), options, keys)?));
     }
     Ok(stores)
+}
+
+fn filled(dir: &std::path::Path, options: Options, keys: usize) -> Result<Ours, BenchError> {
+    let ours = Ours::of(Vault::open(dir, options)?, Promise::Written);
+    for number in 0..keys as u64 {
+        ours.put(&[entry(number, VALUE_BYTES)])?;
+    }
+    Ok(ours)
 }
 
 fn reads(
@@ -103,7 +118,7 @@ fn reads(
 }
 
 fn rows(suite: &mut Suite, measure: &str, beside: &str, outcomes: &[Outcome]) {
-    if let [with, without] = outcomes {
+    if let [with, without, ..] = outcomes {
         let row = Row::new(measure, "op/s", with.rate);
         suite.record(row.against(beside, without.rate));
     }

@@ -10,6 +10,7 @@ use sigma_lang::{Compressor, Config, Decompressor, Level, Limits};
 use crate::error::VaultError;
 use crate::log::record::Form;
 use crate::lz4;
+use crate::lz4_encode;
 use crate::options::{Compression, Options};
 use crate::vault::held;
 
@@ -111,6 +112,9 @@ fn pack_lz4(value: &[u8], used_max: usize, packed: &mut Vec<u8>) -> Result<bool,
     thread_local! {
         /// The encoder's table and output, of which only the used part is copied.
         static ENCODER: RefCell<(CompressTable, Vec<u8>)> = RefCell::default();
+    }
+    if value.len() <= lz4_encode::INPUT_BYTES_MAX {
+        return Ok(lz4_encode::encode(value, used_max, packed));
     }
     let bytes_max = get_maximum_output_size(value.len());
     ENCODER.with_borrow_mut(|(table, output)| {

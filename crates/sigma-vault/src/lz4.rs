@@ -1,7 +1,7 @@
 //! Decoding of LZ4 blocks ([format](https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md)).
 //!
 //! Runs of one byte are filled and overlapping matches copied by doubling, where `lz4_flex` goes
-//! byte by byte. `lz4_flex` encodes; the tests hold this decoder to it and to a plain twin.
+//! byte by byte. `lz4_flex` encodes what is long; the tests hold this decoder to it and to a plain twin.
 
 #![deny(clippy::indexing_slicing, clippy::unwrap_used)]
 
@@ -107,6 +107,9 @@ fn chunk_mut(bytes: &mut [u8], at: usize) -> Option<&mut [u8; CHUNK_BYTES]> {
 }
 
 #[cfg(test)]
+pub(crate) use tests::text;
+
+#[cfg(test)]
 mod tests {
     use lz4_flex::block::compress;
     use proptest::prelude::*;
@@ -119,7 +122,7 @@ mod tests {
     }
 
     /// Text of runs, repeats with small and large distances, and noise.
-    fn text() -> impl Strategy<Value = Vec<u8>> {
+    pub(crate) fn text() -> impl Strategy<Value = Vec<u8>> {
         let part = prop_oneof![
             (any::<u8>(), 0..600_usize).prop_map(|(byte, count)| vec![byte; count]),
             (prop::collection::vec(any::<u8>(), 1..40), 1..30_usize)

@@ -23,8 +23,7 @@ const LINE_BYTES: usize = 64;
 /// are worked on, they would take several times as long.
 pub(crate) fn touch(bytes: &[u8]) {
     let bytes = bytes.get(..TOUCHED_BYTES_MAX).unwrap_or(bytes);
-    let first = |line: &[u8]| line.first().copied().unwrap_or(0);
-    let lines = bytes.chunks(LINE_BYTES).map(first);
+    let lines = bytes.iter().step_by(LINE_BYTES).chain(bytes.last());
     std::hint::black_box(lines.fold(0, |all, byte| all ^ byte));
 }
 
@@ -77,66 +76,50 @@ impl Vault {
     /// there is none.
     pub(crate) fn get_plain(&self, key: &[u8], value: &mut Vec<u8>) -> Result<bool, VaultError> {
         let hash = self.index.hash(key);
-        let found = match self.get_in_view(hash, key, value) {
-            Some(found) => found,
-            None => {
-                let candidates = self.index.candidates(hash);
-                let all = candidates.iter().flat_map(Candidates::iter);
-                let all = all.map(|(candidate, file)| (candidate.word, file));
-                self.value_among(all, hash, key, value)
+        match self.get_quick(hash, key, value) {
+            Some(found) => {
+                self.index.count(u64::from(found), u64::from(!found));
+                Ok(found)
             }
-        };
-        match found {
+            None => self.get_plainly(hash, key, value),
+        }
+    }
+
+    /// As [`get_plain`](Self::get_plain), whatever the record and the key's state.
+    #[cold]
+    pub(crate) fn get_plainly(
+        &self,
+        hash: u64,
+        key: &[u8],
+        value: &mut Vec<u8>,
+    ) -> Result<bool, VaultError> {
+        let candidates = self.index.candidates(hash);
+        let all = candidates.iter().flat_map(Candidates::iter);
+        match self.value_among(all, hash, key, value) {
             Ok(Look::Value) => {
-                self.index.counts().hits.add(1);
+                self.index.count(1, 0);
                 return Ok(true);
             }
             Ok(Look::Expired) => {}
             Ok(Look::Another) => self.absent_unless(None, key)?,
             Err(error) => self.absent_unless(Some(error), key)?,
         }
-        self.index.counts().misses.add(1);
+        self.index.count(0, 1);
         Ok(false)
-    }
-
-    /// As [`get_plain`](Self::get_plain), while the files are kept open by nothing but this
-    /// thread's view; `None` where that might take long, and writers would wait for it.
-    fn get_in_view(
-        &self,
-        hash: u64,
-        key: &[u8],
-        value: &mut Vec<u8>,
-    ) -> Option<Result<Look, VaultError>> {
-        if self.cache.is_on() || self.medium.sealer().is_some() {
-            return None;
-        }
-        let seen = self.index.seen();
-        let words = seen.words(hash);
-        let is_quick = |word: Word| {
-            let mapped = |file: &SegmentFile| file.map.is_some();
-            word.bytes().is_some() && seen.file(word).is_none_or(mapped)
-        };
-        if !words.iter().all(is_quick) {
-            return None;
-        }
-        let all = words
-            .iter()
-            .filter_map(|word| Some((word, seen.file(word)?)));
-        Some(self.value_among(all, hash, key, value))
     }
 
     /// What the one record of `all` that is of `key` says; [`Look::Another`] where there is none. An
     /// error only where there is no such record and one could not be read.
     fn value_among<'f>(
         &self,
-        all: impl Iterator<Item = (Word, &'f SegmentFile)>,
+        all: impl Iterator<Item = (Candidate, &'f SegmentFile)>,
         hash: u64,
         key: &[u8],
         value: &mut Vec<u8>,
     ) -> Result<Look, VaultError> {
         let mut failure = None;
-        for (word, file) in all {
-            match self.value_if_of(word, file, hash, key, value) {
+        for (candidate, file) in all {
+            match self.value_if_of(candidate.word, file, hash, key, value) {
                 Ok(Look::Another) => {}
                 Ok(look) => return Ok(look),
                 Err(error) => failure = Some(error),

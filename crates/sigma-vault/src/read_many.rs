@@ -1,9 +1,9 @@
 //! Reads that show values where they lie, one or many at a time.
 
+use crate::compress::unpack_into;
 use crate::error::VaultError;
-use crate::index::{Files, SegmentFile, Word};
-use crate::log::Space;
-use crate::log::record::{self, FLAG_SEALED, Form, Parts, low_half};
+use crate::index::{Files, Word};
+use crate::log::record::{Form, Ordinary};
 use crate::read::touch;
 use crate::vault::Vault;
 
@@ -34,16 +34,24 @@ impl Vault {
         key: &[u8],
         look: impl FnOnce(&[u8]) -> T,
     ) -> Result<Option<T>, VaultError> {
-        let mut look = Some(look);
-        let mut result = Ok(None);
-        self.get_many(&[key], |_, found| {
-            result = match (found, look.take()) {
-                (Ok(Some(value)), Some(look)) => Ok(Some(look(value))),
-                (Ok(_), _) => Ok(None),
-                (Err(error), _) => Err(error),
+        let hash = self.index.hash(key);
+        let mut buffer = Vec::new();
+        if self.is_ordinary() {
+            let seen = self.index.seen();
+            let word = seen.first(hash);
+            let Some(word) = word else {
+                self.index.count(0, 1);
+                return Ok(None);
             };
-        });
-        result
+            let files = seen.files();
+            drop(seen);
+            if let Some(found) = self.ordinary_in(&files, word, hash, key) {
+                self.index.count(1, 0);
+                return shown(found, &mut buffer).map(|value| Some(look(value)));
+            }
+        }
+        let found = self.get_plainly(hash, key, &mut buffer)?;
+        Ok(found.then(|| look(&buffer)))
     }
 
     /// Shows the value under each of `keys`, in their order, to `look` with the key's position;
@@ -86,114 +94,79 @@ impl Vault {
         buffer: &mut Vec<u8>,
         mut look: impl FnMut(usize, Result<Option<&[u8]>, VaultError>),
     ) {
+        if !self.is_ordinary() {
+            for (position, key) in keys.iter().enumerate() {
+                let key = key.as_ref();
+                let found = self.get_plainly(self.index.hash(key), key, buffer);
+                look(position, found.map(|found| found.then_some(&buffer[..])));
+            }
+            return;
+        }
         let mut hashes = [0; BLOCK];
         for (hash, key) in hashes.iter_mut().zip(keys) {
             *hash = self.index.hash(key.as_ref());
         }
         let hashes = hashes.get(..keys.len()).unwrap_or_default();
-        let mut found = [Place::Absent; BLOCK];
+        let mut words = [None; BLOCK];
         let files = {
             let seen = self.index.seen();
             let warm = hashes.iter().map(|hash| seen.warm(*hash));
             std::hint::black_box(warm.fold(0, |all, one| all ^ one));
-            for (place, hash) in found.iter_mut().zip(hashes) {
-                let words = seen.words(*hash);
-                *place = match words.first {
-                    None => Place::Absent,
-                    Some(word) if words.rest.is_empty() => Place::At(word),
-                    Some(_) => Place::Several,
-                };
+            for (word, hash) in words.iter_mut().zip(hashes) {
+                *word = seen.first(*hash);
             }
             seen.files()
         };
-        found.iter().for_each(|place| warm(&files, *place));
+        words.iter().flatten().for_each(|word| warm(&files, *word));
         let mut counts = (0, 0);
-        let each = keys.iter().zip(hashes).zip(found).enumerate();
-        for (position, ((key, hash), place)) in each {
+        let each = keys.iter().zip(hashes).zip(words).enumerate();
+        for (position, ((key, hash), word)) in each {
             let key = key.as_ref();
-            let parts = match place {
-                Place::Absent if !self.any_losses => {
-                    counts.1 += 1;
-                    look(position, Ok(None));
-                    continue;
-                }
-                Place::At(word) => self.parts_in_map(&files, word, *hash, key),
-                Place::Absent | Place::Several => None,
-            };
-            let Some(parts) = parts else {
-                let found = self.get_plain(key, buffer);
-                look(position, found.map(|found| found.then_some(&buffer[..])));
+            let Some(word) = word else {
+                counts.1 += 1;
+                look(position, Ok(None));
                 continue;
             };
-            counts.0 += 1;
-            match parts.header.form() {
-                Some(Form::Plain) => look(position, Ok(Some(parts.stored))),
-                _ => {
-                    let unpacked = Self::unpack_plain(&parts, buffer);
-                    look(position, unpacked.map(|()| Some(&buffer[..])));
-                }
+            if let Some(found) = self.ordinary_in(&files, word, *hash, key) {
+                counts.0 += 1;
+                look(position, shown(found, buffer).map(Some));
+            } else {
+                let found = self.get_plainly(*hash, key, buffer);
+                look(position, found.map(|found| found.then_some(&buffer[..])));
             }
         }
-        let counted = self.index.counts();
-        counted.hits.add(counts.0);
-        counted.misses.add(counts.1);
+        self.index.count(counts.0, counts.1);
     }
 
     /// The verified record of `key` in mapped memory; `None` where it has to be read, or reported,
     /// in another way.
-    fn parts_in_map<'f>(
+    fn ordinary_in<'f>(
         &self,
         files: &'f Files,
         word: Word,
         hash: u64,
         key: &[u8],
-    ) -> Option<Parts<'f>> {
-        if self.cache.is_on() || self.medium.sealer().is_some() {
-            return None;
-        }
+    ) -> Option<Ordinary<'f>> {
         let file = files.at(word.slot())?;
-        let place = self.place(file.segment, word.offset());
-        let bytes = mapped(file, word, word.bytes()?)?;
-        let asked = Some((key, low_half(hash)));
-        let parts = record::open_record(bytes, place, asked).ok()?;
-        let is_asked = parts.key == key && parts.header.space == Space::Plain;
-        let is_plain = parts.header.flags & FLAG_SEALED == 0;
-        if !is_asked || !is_plain || self.has_expired(parts.header.expires_s) {
-            return None;
-        }
-        let sequence = parts.header.sequence;
-        self.admit_newest(Space::Plain, key, Some(sequence)).ok()?;
-        Some(parts)
+        let bytes = file.mapped(word.offset(), word.bytes()?)?;
+        self.ordinary(file, word, bytes, hash, key)
     }
 }
 
-/// What the index says of a key.
-#[derive(Clone, Copy)]
-enum Place {
-    Absent,
-    At(Word),
-    Several,
-}
-
-/// The first `count` bytes of a record that is in its file.
-fn mapped(file: &SegmentFile, word: Word, count: u64) -> Option<&[u8]> {
-    let offset = word.offset();
-    if file
-        .tail
-        .as_ref()
-        .is_some_and(|tail| offset >= tail.written())
-    {
-        return None;
+/// A value where it lies, or decoded into `buffer`.
+fn shown<'a>(found: Ordinary<'a>, buffer: &'a mut Vec<u8>) -> Result<&'a [u8], VaultError> {
+    if found.form == Form::Plain {
+        return Ok(found.stored);
     }
-    file.map.as_ref()?.bytes(offset, count)
+    unpack_into(found.form, found.stored, found.raw_bytes, buffer)?;
+    Ok(buffer)
 }
 
 /// Fetches the beginning of a record into the cache.
-fn warm(files: &Files, place: Place) {
-    if let Place::At(word) = place
-        && let Some(file) = files.at(word.slot())
+fn warm(files: &Files, word: Word) {
+    if let Some(file) = files.at(word.slot())
         && let Some(count) = word.bytes()
     {
-        touch(mapped(file, word, count).unwrap_or_default());
+        touch(file.mapped(word.offset(), count).unwrap_or_default());
     }
 }

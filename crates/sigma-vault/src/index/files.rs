@@ -46,6 +46,17 @@ impl SegmentFile {
             tail: Some(tail),
         }
     }
+
+    /// `count` bytes at `offset` where they lie; `None` for those that are not in the file yet, and
+    /// where the file cannot be mapped.
+    #[inline]
+    pub(crate) fn mapped(&self, offset: u64, count: u64) -> Option<&[u8]> {
+        let tail = self.tail.as_ref();
+        if tail.is_some_and(|tail| offset >= tail.written()) {
+            return None;
+        }
+        self.map.as_ref()?.bytes(offset, count)
+    }
 }
 
 #[derive(Clone, Debug, Default)]

@@ -24,8 +24,19 @@ pub(super) const LINE_SLOTS: usize = 5;
 pub(super) struct Line {
     /// 0 where the slot is free. 1 stands for hash 0 too.
     pub(super) hashes: [AtomicU32; LINE_SLOTS],
+    /// Has the [bit](Line::bit) of every hash that lies behind this line and is at home in it or
+    /// before it, and may have others.
+    pub(super) passed: AtomicU32,
     /// 0 where the slot is free.
     pub(super) words: [AtomicU64; LINE_SLOTS],
+}
+
+impl Line {
+    /// One of 32, by the bits that have no say in where a hash is at home.
+    #[inline]
+    pub(super) fn bit(hash: u32) -> u32 {
+        1 << (hash % 32)
+    }
 }
 
 /// The lines of one shard.

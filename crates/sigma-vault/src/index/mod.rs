@@ -6,13 +6,16 @@
 //! hold the shards to it.
 //!
 //! Everything here changes under the log's lock only, so whoever holds that sees it standing still.
-//! Readers of plain keys share no lock with each other or with writers that only add or replace:
-//! each thread reads through a `View` that few others use, whose lock is taken for writing only
-//! when a shard is replaced by a larger one or a segment comes or goes.
+//! Readers of plain keys share no lock with each other or with writers that only add or replace: they
+//! pass a `Gate`, which is closed only when a shard is replaced by a larger one or a segment comes
+//! or goes.
 
+mod barrier;
 mod files;
+mod gate;
 mod lines;
 mod places;
+mod seat;
 mod shard;
 mod snapshot;
 mod sync;

@@ -1,40 +1,66 @@
 //! The index of all key spaces, sharded by hash.
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use super::files::{Files, SegmentFile};
+use super::gate::{Gated, Read};
 use super::lines::Slabs;
+use super::seat::Seat;
 use super::shard::{Shard, Words};
 use super::snapshot::{Counted, Keyed};
 use super::table::{Entry, Table};
 use super::word::Word;
 use crate::log::Space;
 use crate::log::record::key_hash_whole;
-use crate::stats::Counter;
 use crate::vault::{exclusive, held, shared};
 
 /// A power of two, at most 256: growing one stops its readers for the time of a small copy.
 const SHARDS: usize = 128;
-/// A power of two; where there are no more threads than these, no two share one.
-const VIEWS: usize = 16;
+/// Copies of what many threads would otherwise share; a power of two.
+const COPIES: usize = 16;
 
-/// What readers see: the shards, and the files that their words point into. The files are behind
-/// an `Arc` of this view's own, so that its readers share no reference count with others.
+/// What readers see: the shards, and the files that their words point into.
 #[derive(Debug)]
 pub(crate) struct Seen {
     shards: Box<[Arc<Shard>]>,
-    files: Arc<Files>,
+    files: Files,
+    /// The files behind `Arc`s of their own, so that few threads share a reference count.
+    kept: [Kept; COPIES],
 }
 
+#[derive(Debug)]
+#[repr(align(128))]
+struct Kept(Arc<Files>);
+
 impl Seen {
+    fn new(shards: Box<[Arc<Shard>]>, files: &Files) -> Self {
+        Self {
+            shards,
+            files: Arc::clone(files),
+            kept: std::array::from_fn(|_| Kept(Arc::new(Arc::clone(files)))),
+        }
+    }
+
+    fn set_files(&mut self, files: &Files) {
+        self.files = Arc::clone(files);
+        for Kept(kept) in &mut self.kept {
+            *kept = Arc::new(Arc::clone(files));
+        }
+    }
+
     /// The words of all records that a plain key with this hash may have.
     pub(crate) fn words(&self, hash: u64) -> Words {
         let (part, hash) = split(hash);
         self.shards[part].words(hash)
+    }
+
+    /// The first of them.
+    #[inline]
+    pub(crate) fn first(&self, hash: u64) -> Option<Word> {
+        let (part, hash) = split(hash);
+        self.shards[part].first(hash)
     }
 
     /// Fetches what [`words`](Self::words) will read; the result means nothing.
@@ -45,29 +71,16 @@ impl Seen {
 
     /// The file that a word points into. It is there for every word of the same view, for as long
     /// as the view is held.
+    #[inline]
     pub(crate) fn file(&self, word: Word) -> Option<&SegmentFile> {
         self.files.at(word.slot())
     }
 
     /// The files, which stay open as long as this is kept.
     pub(crate) fn files(&self) -> Arc<Files> {
-        Arc::clone(&self.files)
+        let Kept(kept) = &self.kept[Seat::own().number() % COPIES];
+        Arc::clone(kept)
     }
-}
-
-/// One of several equal views, for some of the threads.
-#[derive(Debug)]
-#[repr(align(128))]
-struct View {
-    seen: RwLock<Seen>,
-    counts: Counts,
-}
-
-/// Reads of plain keys.
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    pub(crate) hits: Counter,
-    pub(crate) misses: Counter,
 }
 
 /// A record that may be the newest of a key: its own key decides.
@@ -167,7 +180,7 @@ struct Master {
 #[derive(Debug)]
 pub(crate) struct Index {
     vault_id: u64,
-    views: Box<[View]>,
+    seen: Gated<Seen>,
     master: Mutex<Master>,
     keyed: RwLock<(Table, Files)>,
 }
@@ -176,20 +189,6 @@ pub(crate) struct Index {
 fn split(hash: u64) -> (usize, u32) {
     let [a, b, c, d, e, ..] = hash.to_le_bytes();
     (usize::from(e) % SHARDS, u32::from_le_bytes([a, b, c, d]))
-}
-
-/// The view of this thread, the same for all vaults.
-fn own_view() -> usize {
-    thread_local! {
-        static VIEW: Cell<usize> = const { Cell::new(usize::MAX) };
-    }
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    VIEW.with(|view| {
-        if view.get() == usize::MAX {
-            view.set(NEXT.fetch_add(1, Ordering::Relaxed) % VIEWS);
-        }
-        view.get()
-    })
 }
 
 impl Index {
@@ -211,16 +210,9 @@ impl Index {
         slabs: Slabs,
         usage: Usage,
     ) -> Self {
-        let view = || View {
-            seen: RwLock::new(Seen {
-                shards: shards.clone(),
-                files: Arc::new(Arc::clone(files)),
-            }),
-            counts: Counts::default(),
-        };
         Self {
             vault_id,
-            views: (0..VIEWS).map(|_| view()).collect(),
+            seen: Gated::new(Seen::new(shards.clone(), files)),
             keyed: RwLock::new((Table::default(), Arc::clone(files))),
             master: Mutex::new(Master {
                 shards,
@@ -291,24 +283,22 @@ impl Index {
         key_hash_whole(self.vault_id, Space::Plain, key)
     }
 
-    /// Where this thread's reads of plain keys are counted.
-    pub(crate) fn counts(&self) -> &Counts {
-        &self.views[own_view()].counts
+    /// Counts reads of plain keys: found, and absent.
+    #[inline]
+    pub(crate) fn count(&self, hits: u64, misses: u64) {
+        self.seen.count(hits, misses);
     }
 
     /// Reads of plain keys so far: found, and absent.
     pub(crate) fn reads(&self) -> (u64, u64) {
-        let sum = |count: fn(&Counts) -> &Counter| {
-            let counts = self.views.iter().map(|view| count(&view.counts).get());
-            counts.sum::<u64>()
-        };
-        (sum(|counts| &counts.hits), sum(|counts| &counts.misses))
+        self.seen.counted()
     }
 
-    /// This thread's view. To be held for a short time and not while taking the log's lock: a
-    /// writer waits for it when a segment or a larger shard comes into use.
-    pub(crate) fn seen(&self) -> RwLockReadGuard<'_, Seen> {
-        shared(&self.views[own_view()].seen)
+    /// What readers see. To be held for a short time and not while taking the log's lock: a writer
+    /// waits for it when a segment or a larger shard comes into use.
+    #[inline]
+    pub(crate) fn seen(&self) -> Read<'_, Seen> {
+        self.seen.read()
     }
 
     /// Fetches what looking up these hashes will read.
@@ -373,9 +363,12 @@ impl Index {
         }
         let Master { shards, slabs, .. } = master;
         let larger = Arc::new(shards[part].grown(more, slabs));
-        for view in &self.views {
-            exclusive(&view.seen).shards[part] = Arc::clone(&larger);
-        }
+        let shown = Arc::clone(&larger);
+        // The smaller one's memory is given back when readers may go on.
+        drop(
+            self.seen
+                .change(|seen| std::mem::replace(&mut seen.shards[part], shown)),
+        );
         master.shards[part] = larger;
     }
 
@@ -479,12 +472,10 @@ impl Index {
         forgotten
     }
 
-    /// Gives every view the files that exist from now on; waits for readers that are at it.
+    /// Shows readers the files that exist from now on; waits for those that are at it.
     pub(crate) fn set_files(&self, files: &Files) {
         held(&self.master).files = Arc::clone(files);
-        for view in &self.views {
-            exclusive(&view.seen).files = Arc::new(Arc::clone(files));
-        }
+        self.seen.change(|seen| seen.set_files(files));
         exclusive(&self.keyed).1 = Arc::clone(files);
     }
 

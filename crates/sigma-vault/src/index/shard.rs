@@ -4,8 +4,9 @@
 //! quarter when seven eighths are used, so 12.8 bytes per slot are never more than 18.3 per key once
 //! it has grown. Removal shifts back (Algorithm R), so there are no grave markers.
 //!
-//! Hashes and words share cache lines, five of each: most lookups touch one line. Readers take no
-//! lock. One writer at a time changes the table in place: a word is stored before the hash that
+//! Hashes and words share cache lines, five of each, with a small filter of the hashes that found a
+//! line full and lie behind it: nearly all lookups touch one line, also those of absent keys (the
+//! idea is that of F14's overflow counts, Folly 2019). Readers take no lock. One writer at a time changes the table in place: a word is stored before the hash that
 //! leads to it, and steps that move words (or belong to a batch) happen between
 //! [`begin`](Shard::begin) and [`finish`](Shard::finish), over which readers look again (a seqlock:
 //! Lameter 2005; Boehm, "Can seqlocks get along with programming language memory models?", 2012).
@@ -110,6 +111,25 @@ impl Shard {
         }
     }
 
+    fn line_behind(&self, line: usize) -> usize {
+        if line + 1 == self.lines.len() {
+            0
+        } else {
+            line + 1
+        }
+    }
+
+    /// Notes that a hash lies in `line`, in the lines that it passed on the way there from home.
+    fn note_passed(&self, hash: u32, line: usize) {
+        let mut at = self.home_line(hash);
+        while at != line {
+            let passed = &self.lines[at].passed;
+            let bits = passed.load(Ordering::Relaxed) | Line::bit(hash);
+            passed.store(bits, Ordering::Relaxed);
+            at = self.line_behind(at);
+        }
+    }
+
     fn hash_at(&self, slot: usize) -> &AtomicU32 {
         &self.lines[slot / LINE_SLOTS].hashes[slot % LINE_SLOTS]
     }
@@ -151,6 +171,7 @@ impl Shard {
             let Line {
                 hashes,
                 words: bits,
+                ..
             } = &self.lines[line];
             for (known, bits) in hashes.iter().zip(bits) {
                 let known = known.load(Ordering::Acquire);
@@ -163,12 +184,47 @@ impl Shard {
                     words.push(word);
                 }
             }
-            line = if line + 1 == self.lines.len() {
-                0
-            } else {
-                line + 1
-            };
+            line = self.line_behind(line);
         }
+    }
+
+    /// As [`words`](Self::words), only the first.
+    #[inline]
+    pub(crate) fn first(&self, hash: u32) -> Option<Word> {
+        let hash = hash.max(1);
+        let before = self.version.load(Ordering::Acquire);
+        let first = self.find_first(hash);
+        fence(Ordering::Acquire);
+        if before & 1 == 0 && self.version.load(Ordering::Relaxed) == before {
+            return first;
+        }
+        self.words(hash).first
+    }
+
+    /// One line at a time without a branch for each slot: which slot it is cannot be foretold, and
+    /// a processor that guesses wrong begins nothing else until the line has come. For the same
+    /// reason it does not look for a free slot, but whether anything went past the line.
+    #[inline]
+    fn find_first(&self, hash: u32) -> Option<Word> {
+        let lines = &*self.lines;
+        let mut at = self.home_line(hash);
+        // Once around at most: as long as words move, anything may be there.
+        for _ in lines {
+            let line = lines.get(at)?;
+            let mut equal = 0_u32;
+            for (slot, known) in line.hashes.iter().enumerate() {
+                equal |= u32::from(known.load(Ordering::Acquire) == hash) << slot;
+            }
+            if equal != 0 {
+                let word = line.words.get(equal.trailing_zeros() as usize)?;
+                return Word::from_bits(word.load(Ordering::Acquire));
+            }
+            if line.passed.load(Ordering::Acquire) & Line::bit(hash) == 0 {
+                return None;
+            }
+            at = self.line_behind(at);
+        }
+        None
     }
 
     /// All words; only the writer sees them stand still.
@@ -224,11 +280,22 @@ impl<'a> Encoded<'a> {
         // A full table would make probing endless.
         let bounded = len.checked_mul(8)? <= slots.checked_mul(7)?;
         let whole = lines.len() * LINE_SLOTS == slots && used == len && hashed == len;
-        (whole && bounded).then_some(Shard {
+        if !whole || !bounded {
+            return None;
+        }
+        let shard = Shard {
             lines,
             len: AtomicUsize::new(len),
             version: AtomicU64::new(0),
-        })
+        };
+        for (line, Line { hashes, .. }) in shard.lines.iter().enumerate() {
+            for hash in hashes.iter().map(|hash| hash.load(Ordering::Relaxed)) {
+                if hash != 0 {
+                    shard.note_passed(hash, line);
+                }
+            }
+        }
+        Some(shard)
     }
 }
 
@@ -269,6 +336,10 @@ impl Shard {
             copy.hash_at(slot).store(hash, Ordering::Relaxed);
             copy.word_at(slot).store(word, Ordering::Relaxed);
         }
+        for (line, copied) in self.lines.iter().zip(&*copy.lines) {
+            let passed = line.passed.load(Ordering::Relaxed);
+            copied.passed.store(passed, Ordering::Relaxed);
+        }
         copy.len.store(self.len(), Ordering::Relaxed);
         copy
     }
@@ -280,6 +351,7 @@ impl Shard {
         while self.hash_at(slot).load(Ordering::Relaxed) != 0 {
             slot = self.next(slot);
         }
+        self.note_passed(hash, slot / LINE_SLOTS);
         self.word_at(slot).store(word.bits(), Ordering::Relaxed);
         self.hash_at(slot).store(hash, Ordering::Release);
         self.len.store(self.len() + 1, Ordering::Relaxed);
@@ -370,6 +442,12 @@ mod tests {
         shard.insert(hash, word);
     }
 
+    fn encoded(shard: &Shard) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        shard.encode(&mut bytes);
+        bytes
+    }
+
     /// The plain form of the same thing.
     #[derive(Default)]
     struct Twin(BTreeMap<u32, Vec<Word>>);
@@ -432,12 +510,21 @@ mod tests {
                     found.sort_unstable();
                     expected.sort_unstable();
                     assert_eq!(found, expected);
+                    assert_eq!(shard.first(hash), shard.words(hash).first);
+                    let absent = hash.wrapping_add(7);
+                    assert_eq!(shard.first(absent), shard.words(absent).first);
                 }
             }
             let count = twin.0.values().map(Vec::len).sum::<usize>();
             assert_eq!((shard.len(), shard.all().count()), (count, count));
+            let bytes = encoded(&shard);
+            let decoded = Encoded::take(&mut Fields::new(&bytes)).unwrap();
+            let decoded = decoded.decode(Lines::own(decoded.lines())).unwrap();
             for (hash, words) in &twin.0 {
-                assert_eq!(shard.words(*hash).iter().count(), words.len());
+                for shard in [&shard, &shard.copied(), &decoded] {
+                    assert_eq!(shard.words(*hash).iter().count(), words.len());
+                    assert_eq!(shard.first(*hash), shard.words(*hash).first);
+                }
             }
         }
     }
@@ -469,6 +556,7 @@ mod tests {
                                 let words = shard.words(*hash);
                                 assert_eq!(words.first, Some(word(u64::from(!*hash))));
                                 assert!(words.rest.is_empty());
+                                assert_eq!(shard.first(*hash), words.first);
                             }
                         }
                     })
@@ -537,6 +625,7 @@ mod model {
             let found = shard.words(stays);
             assert!([word(20), word(40)].contains(&found.first.unwrap()));
             assert!(found.rest.is_empty());
+            assert!([word(20), word(40)].contains(&shard.first(stays).unwrap()));
             let new = shard.words(comes);
             assert!([None, Some(word(30))].contains(&new.first));
             writer.join().unwrap();
@@ -562,6 +651,33 @@ mod model {
                 assert!(shard.words(first).first.is_some());
             }
             writer.join().unwrap();
+        });
+    }
+
+    /// As above, by the way that looks at one line; the second word lies behind the line of both.
+    #[test]
+    fn loom_the_first_words_of_one_batch_appear_together() {
+        loom::model(|| {
+            let shard = Arc::new(Shard::default().grown(7, &mut Slabs::new(1)));
+            for number in 0..4 {
+                shard.insert(u32::MAX / 4 - number, word(u64::from(number) + 1));
+            }
+            let (first, second) = (u32::MAX / 4 - 10, u32::MAX / 4 - 11);
+            let writer = loom::thread::spawn({
+                let shard = Arc::clone(&shard);
+                move || {
+                    shard.begin();
+                    shard.insert(first, word(10));
+                    shard.insert(second, word(20));
+                    shard.finish();
+                }
+            });
+            if shard.first(second).is_some() {
+                assert!(shard.first(first).is_some());
+            }
+            writer.join().unwrap();
+            assert_eq!(shard.first(first), Some(word(10)));
+            assert_eq!(shard.first(second), Some(word(20)));
         });
     }
 }

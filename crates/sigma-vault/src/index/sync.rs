@@ -1,9 +1,13 @@
-//! Atomics and waiting, those of loom where it checks the shards.
+//! Atomics and waiting, those of loom where it checks the gate and the shards.
 
 #[cfg(neurectomy_loom)]
-pub(super) use loom::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+pub(super) use loom::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
 #[cfg(not(neurectomy_loom))]
-pub(super) use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+pub(super) use std::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
 
 /// Lets another thread go on: the `tries`-th wait in a row.
 #[cfg(not(neurectomy_loom))]

@@ -10,6 +10,7 @@ pub(crate) const RECORD_MAGIC: u32 = u32::from_le_bytes(*b"SVr1");
 pub(crate) const RECORD_HEADER_BYTES: usize = 56;
 /// Where the part of the header begins that its check covers.
 const CHECKED_AT: usize = 8;
+const CHECKED_BYTES: usize = RECORD_HEADER_BYTES - CHECKED_AT;
 /// Records start at multiples of this many bytes.
 pub(crate) const UNIT_BYTES: u64 = 8;
 
@@ -22,6 +23,11 @@ pub(crate) const FLAG_LZ4: u8 = 4;
 /// The value is encrypted, nonce before and tag behind it.
 pub(crate) const FLAG_SEALED: u8 = 8;
 const FLAGS_KNOWN: u8 = FLAG_COMPRESSED | FLAG_BATCH_MORE | FLAG_LZ4 | FLAG_SEALED;
+
+const KIND_PUT: u8 = 1;
+const KIND_DELETE: u8 = 2;
+/// Kind and space of a value under a plain key.
+const PLAIN_PUT: u8 = KIND_PUT | (Space::Plain as u8) << 4;
 
 /// How a value is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,32 +141,30 @@ impl Header {
     }
 
     pub(crate) fn encode(&self, place: Place) -> [u8; RECORD_HEADER_BYTES] {
-        let [k0, k1] = self.key_bytes.to_le_bytes();
-        let last = [k0, k1, self.kind_and_space(), self.flags];
-        let fields: [&[u8]; 10] = [
-            &self.sequence.to_le_bytes(),
-            &self.value_check.to_le_bytes(),
-            &self.key_hash.to_le_bytes(),
-            &self.prev_key_hash.to_le_bytes(),
-            &self.prev_units.to_le_bytes(),
-            &self.unsynced_units.to_le_bytes(),
-            &self.stored_bytes.to_le_bytes(),
-            &self.raw_bytes.to_le_bytes(),
-            &self.expires_s.to_le_bytes(),
-            &last,
-        ];
+        let mut checked = [0; CHECKED_BYTES];
+        checked[..8].copy_from_slice(&self.sequence.to_le_bytes());
+        checked[8..16].copy_from_slice(&self.value_check.to_le_bytes());
+        checked[16..20].copy_from_slice(&self.key_hash.to_le_bytes());
+        checked[20..24].copy_from_slice(&self.prev_key_hash.to_le_bytes());
+        checked[24..28].copy_from_slice(&self.prev_units.to_le_bytes());
+        checked[28..32].copy_from_slice(&self.unsynced_units.to_le_bytes());
+        checked[32..36].copy_from_slice(&self.stored_bytes.to_le_bytes());
+        checked[36..40].copy_from_slice(&self.raw_bytes.to_le_bytes());
+        checked[40..44].copy_from_slice(&self.expires_s.to_le_bytes());
+        checked[44..46].copy_from_slice(&self.key_bytes.to_le_bytes());
+        checked[46] = self.kind_and_space();
+        checked[47] = self.flags;
         let mut header = [0; RECORD_HEADER_BYTES];
-        let (start, rest) = header.split_at_mut(CHECKED_AT);
-        fill(rest, &fields);
-        let check = header_check(place, rest).to_le_bytes();
-        fill(start, &[&RECORD_MAGIC.to_le_bytes(), &check]);
+        header[..4].copy_from_slice(&RECORD_MAGIC.to_le_bytes());
+        header[4..CHECKED_AT].copy_from_slice(&header_check(place, &checked).to_le_bytes());
+        header[CHECKED_AT..].copy_from_slice(&checked);
         header
     }
 
     pub(crate) fn kind_and_space(&self) -> u8 {
         let kind = match self.kind {
-            Kind::Put => 1,
-            Kind::Delete => 2,
+            Kind::Put => KIND_PUT,
+            Kind::Delete => KIND_DELETE,
         };
         kind | (self.space as u8) << 4
     }
@@ -173,8 +177,8 @@ impl Header {
         let parsed = Self::fields(&mut fields, bytes, place).ok_or(HeaderFault::Damaged)?;
         let (mut header, kind, flags) = parsed;
         header.kind = match kind & 0x0f {
-            1 => Kind::Put,
-            2 => Kind::Delete,
+            KIND_PUT => Kind::Put,
+            KIND_DELETE => Kind::Delete,
             other => {
                 return Err(HeaderFault::Unknown {
                     what: "record kind",
@@ -203,11 +207,15 @@ impl Header {
     }
 
     /// The fields in file order once magic and checksum hold; kind and space are still bits.
-    fn fields(fields: &mut Fields<'_>, bytes: &[u8], place: Place) -> Option<(Self, u8, u8)> {
+    fn fields(
+        fields: &mut Fields<'_>,
+        bytes: &[u8; RECORD_HEADER_BYTES],
+        place: Place,
+    ) -> Option<(Self, u8, u8)> {
         if fields.u32()? != RECORD_MAGIC {
             return None;
         }
-        if fields.u32()? != header_check(place, bytes.get(8..)?) {
+        if fields.u32()? != header_check(place, bytes.last_chunk()?) {
             return None;
         }
         let mut header = Self {
@@ -248,10 +256,11 @@ fn fill(mut target: &mut [u8], parts: &[&[u8]]) {
     }
 }
 
-fn header_check(place: Place, rest: &[u8]) -> u32 {
-    let mut bytes = [0; 16 + RECORD_HEADER_BYTES - CHECKED_AT];
-    let (segment, offset) = (place.segment.to_le_bytes(), place.offset.to_le_bytes());
-    fill(&mut bytes, &[&segment, &offset, rest]);
+fn header_check(place: Place, checked: &[u8; CHECKED_BYTES]) -> u32 {
+    let mut bytes = [0; 16 + CHECKED_BYTES];
+    bytes[..8].copy_from_slice(&place.segment.to_le_bytes());
+    bytes[8..16].copy_from_slice(&place.offset.to_le_bytes());
+    bytes[16..].copy_from_slice(checked);
     low_half(xxh3_64_with_seed(&bytes, place.vault_id))
 }
 
@@ -336,6 +345,64 @@ pub(crate) fn open_record<'a>(
         header,
         key,
         stored,
+    })
+}
+
+/// What an ordinary record of a key stores.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ordinary<'a> {
+    pub(crate) form: Form,
+    pub(crate) stored: &'a [u8],
+    pub(crate) raw_bytes: u32,
+}
+
+/// As [`open_record`], for the record of an asked plain key with this hash, whose value does not
+/// expire and is not encrypted; `None` for any other, sound or not.
+#[inline]
+pub(crate) fn open_ordinary<'a>(
+    bytes: &'a [u8],
+    place: Place,
+    key: &[u8],
+    hash: u32,
+) -> Option<Ordinary<'a>> {
+    let (head, behind) = bytes.split_first_chunk::<RECORD_HEADER_BYTES>()?;
+    let (start, checked) = head.split_first_chunk::<CHECKED_AT>()?;
+    let checked = checked.first_chunk::<CHECKED_BYTES>()?;
+    let [m0, m1, m2, m3, c0, c1, c2, c3] = *start;
+    let found = u32::from_le_bytes([c0, c1, c2, c3]);
+    if u32::from_le_bytes([m0, m1, m2, m3]) != RECORD_MAGIC || found != header_check(place, checked)
+    {
+        return None;
+    }
+    let mut fields = Fields::new(checked);
+    let (_sequence, check) = (fields.u64()?, fields.u64()?);
+    let key_hash = fields.u32()?;
+    let _links: [u8; 12] = fields.array()?;
+    let (stored_bytes, raw_bytes, expires_s) = (fields.u32()?, fields.u32()?, fields.u32()?);
+    let (key_bytes, kind, flags) = (fields.u16()?, fields.u8()?, fields.u8()?);
+    let form = match flags & !FLAG_BATCH_MORE {
+        0 => Form::Plain,
+        FLAG_COMPRESSED => Form::SigmaLang,
+        FLAG_LZ4 => Form::Lz4,
+        _ => return None,
+    };
+    if kind != PLAIN_PUT
+        || expires_s != 0
+        || key_hash != hash
+        || usize::from(key_bytes) != key.len()
+        || record_bytes(key.len(), stored_bytes.into()) != bytes.len() as u64
+    {
+        return None;
+    }
+    let (found, region) = behind.split_at_checked(key.len())?;
+    if found != key || value_check(region) != check {
+        return None;
+    }
+    let stored = region.get(..usize::try_from(stored_bytes).ok()?)?;
+    Some(Ordinary {
+        form,
+        stored,
+        raw_bytes,
     })
 }
 
@@ -532,7 +599,7 @@ mod tests {
         let mut bytes = [0_u8; RECORD_HEADER_BYTES];
         bytes.copy_from_slice(&sample(b"")[..RECORD_HEADER_BYTES]);
         let seal = |bytes: &mut [u8; RECORD_HEADER_BYTES]| {
-            let check = header_check(PLACE, &bytes[8..]).to_le_bytes();
+            let check = header_check(PLACE, bytes[8..].first_chunk().unwrap()).to_le_bytes();
             bytes[4..8].copy_from_slice(&check);
         };
         for (position, value, what) in [
