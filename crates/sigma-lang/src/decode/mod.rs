@@ -6,6 +6,7 @@ mod inspect;
 mod range;
 mod record;
 pub mod reference;
+mod reference_numbers;
 mod reference_record;
 mod reference_transforms;
 mod stream;

@@ -289,7 +289,7 @@ fn read_tagged(
     let offset = input.position as u64 + 4;
     input.take(4)?;
     let tag = input.number(1)? as u8;
-    if !(1..=5).contains(&tag) {
+    if !(1..=6).contains(&tag) {
         return Err(SigmaError::UnknownTag {
             what: "frame",
             offset,

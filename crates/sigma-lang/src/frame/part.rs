@@ -21,8 +21,10 @@ pub(crate) const TAG_TEMPLATES: u8 = 3;
 pub(crate) const TAG_NOISE: u8 = 4;
 /// A part of the base, then what came after it.
 pub(crate) const TAG_GROWN: u8 = 5;
+/// Numbers as columns.
+pub(crate) const TAG_NUMBERS: u8 = 6;
 /// The last tag that this version knows.
-const TAG_LAST: u8 = TAG_GROWN;
+const TAG_LAST: u8 = TAG_NUMBERS;
 
 /// Whether the payload of a frame with this tag is the content.
 pub(crate) fn is_stored(tag: u8) -> bool {

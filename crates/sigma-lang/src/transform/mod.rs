@@ -3,16 +3,18 @@
 
 pub(crate) mod grown;
 pub(crate) mod halves;
+mod numbers;
 mod planes;
 mod streams;
 mod templates;
 
+pub(crate) use numbers::{Numbers, bits_by_order, find_decimal, widened};
 pub(crate) use planes::{Coding, Planes, Step};
 pub(crate) use streams::{Effort, FAST_LEVEL_MAX, StreamDecoder, StreamEncoder};
 pub(crate) use templates::{Cut, json_text_share};
 
 use crate::error::SigmaError;
-use crate::frame::{TAG_PLANES, TAG_TEMPLATES, check_tag};
+use crate::frame::{TAG_NUMBERS, TAG_PLANES, TAG_TEMPLATES, check_tag};
 use streams::PayloadReader;
 
 /// A transform with its parameters, as the encoder chooses it.
@@ -20,6 +22,7 @@ use streams::PayloadReader;
 pub(crate) enum Transform {
     Planes(Planes),
     Templates(Cut),
+    Numbers(Numbers),
 }
 
 impl Transform {
@@ -27,6 +30,7 @@ impl Transform {
         match self {
             Transform::Planes(_) => TAG_PLANES,
             Transform::Templates(_) => TAG_TEMPLATES,
+            Transform::Numbers(_) => TAG_NUMBERS,
         }
     }
 
@@ -44,6 +48,7 @@ impl Transform {
                 Ok(true)
             }
             Transform::Templates(cut) => templates::encode(cut, content, streams, out),
+            Transform::Numbers(shape) => numbers::encode(shape, content, streams, out),
         }
     }
 }
@@ -63,6 +68,7 @@ pub(crate) fn decode(
     match tag {
         TAG_PLANES => planes::decode(&mut reader, content_bytes, out)?,
         TAG_TEMPLATES => templates::decode(&mut reader, content_bytes, out)?,
+        TAG_NUMBERS => numbers::decode(&mut reader, content_bytes, out)?,
         _ => check_tag(0, offset)?,
     }
     if out.len() - start != content_bytes {
