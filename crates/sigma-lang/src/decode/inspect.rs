@@ -1,7 +1,9 @@
 //! What a container holds, without decoding it.
 
 use crate::error::SigmaError;
-use crate::frame::{FORMAT_VERSION, Layout, TAG_GROWN, TAG_NUMBERS, TAG_PLANES, TAG_TEMPLATES, is_stored};
+use crate::frame::{
+    FORMAT_VERSION, Layout, TAG_GROWN, TAG_NUMBERS, TAG_PLANES, TAG_TEMPLATES, is_stored,
+};
 use crate::limits::Limits;
 
 /// How a frame holds its content.

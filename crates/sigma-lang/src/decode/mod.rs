@@ -9,6 +9,7 @@ pub mod reference;
 mod reference_numbers;
 mod reference_record;
 mod reference_transforms;
+mod room;
 mod stream;
 
 pub use decompressor::{Decompressor, decompress};

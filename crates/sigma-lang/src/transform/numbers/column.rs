@@ -32,7 +32,11 @@ impl Scale {
         };
         let (order, _) = bits_by_order(numbers, unit);
         Scale {
-            base: if order == 0 { min.cast_unsigned() } else { first },
+            base: if order == 0 {
+                min.cast_unsigned()
+            } else {
+                first
+            },
             unit,
             order,
         }
@@ -148,7 +152,11 @@ fn common_unit(numbers: &[u64], first: u64) -> u64 {
             break;
         }
     }
-    if (1..=SIGNED_MAX).contains(&unit) { unit } else { 1 }
+    if (1..=SIGNED_MAX).contains(&unit) {
+        unit
+    } else {
+        1
+    }
 }
 
 /// The order whose codes take the fewest bits in a sample of the numbers, and the bits of a code.
@@ -158,7 +166,11 @@ pub(crate) fn bits_by_order(numbers: &[u64], unit: u64) -> (u8, f64) {
     let gap = (numbers.len() / PLACES).max(PLACE);
     let places: Vec<&[u64]> = numbers
         .chunks(gap)
-        .map(|place| place.split_at_checked(PLACE).map_or(place, |(first, _)| first))
+        .map(|place| {
+            place
+                .split_at_checked(PLACE)
+                .map_or(place, |(first, _)| first)
+        })
         .collect();
     let unit = unit.max(1).cast_signed();
     let mut best = (0, f64::INFINITY);
@@ -170,7 +182,11 @@ pub(crate) fn bits_by_order(numbers: &[u64], unit: u64) -> (u8, f64) {
                 continue;
             };
             let base = if order == 0 {
-                place.iter().map(|number| number.cast_signed()).min().map_or(0, i64::cast_unsigned)
+                place
+                    .iter()
+                    .map(|number| number.cast_signed())
+                    .min()
+                    .map_or(0, i64::cast_unsigned)
             } else {
                 first
             };

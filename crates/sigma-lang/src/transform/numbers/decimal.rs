@@ -73,7 +73,10 @@ impl Decimal {
 
     /// Bits of the float as an element.
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "to the element's own width")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "to the element's own width"
+    )]
     fn bits(self, value: f64) -> u64 {
         if self.width == 4 {
             u64::from((value as f32).to_bits())
@@ -185,7 +188,10 @@ pub(crate) fn find_decimal(elements: &[u64], width: usize) -> Option<Kind> {
         return None;
     }
     let fitting = |kind| match Decimal::new(kind, width) {
-        Some(decimal) => look.iter().filter(|&&element| decimal.number(element).1).count(),
+        Some(decimal) => look
+            .iter()
+            .filter(|&&element| decimal.number(element).1)
+            .count(),
         None => 0,
     };
     // Small numbers of a single float's 24 bits are what any float is.

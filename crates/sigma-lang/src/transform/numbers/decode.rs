@@ -179,7 +179,8 @@ impl Kernel<()> for AddPlane<'_> {
     #[inline(always)]
     fn run(self) {
         if self.index == 0 {
-            self.codes.extend(self.plane.iter().map(|&byte| u64::from(byte)));
+            self.codes
+                .extend(self.plane.iter().map(|&byte| u64::from(byte)));
             return;
         }
         let shift = 8 * self.index;
@@ -280,5 +281,9 @@ fn apply_patches(
         room.copy_from_slice(element);
         next = place + 1;
     }
-    if gaps.rest().is_empty() { Ok(()) } else { Err(corrupt) }
+    if gaps.rest().is_empty() {
+        Ok(())
+    } else {
+        Err(corrupt)
+    }
 }

@@ -69,7 +69,10 @@ fn encode_group(
     let mut patches = Vec::new();
     for (index, elements) in columns.iter().enumerate() {
         encode_column(shape.width, elements, scratch, streams, out)?;
-        let places = scratch.strangers.iter().map(|row| row * shape.columns + index);
+        let places = scratch
+            .strangers
+            .iter()
+            .map(|row| row * shape.columns + index);
         patches.extend(places);
     }
     scratch.columns = columns;

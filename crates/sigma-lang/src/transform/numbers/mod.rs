@@ -78,8 +78,9 @@ mod tests {
         for width in [2, 4, 8] {
             for columns in [1, 2, 5, COLUMNS_MAX] {
                 for bytes in [width * columns, width * columns + 1, 4_999, 70_001] {
-                    let content: Vec<u8> =
-                        (0..bytes as u64).map(|n| mixed(n).to_le_bytes()[4]).collect();
+                    let content: Vec<u8> = (0..bytes as u64)
+                        .map(|n| mixed(n).to_le_bytes()[4])
+                        .collect();
                     round_trip(Numbers { width, columns }, &content);
                 }
             }
@@ -119,22 +120,46 @@ mod tests {
 
     #[test]
     fn what_is_no_decimal_is_patched() {
-        let odd = [f64::NAN, -0.0, f64::INFINITY, 1.0 / 3.0, 1e300, f64::MIN_POSITIVE];
+        let odd = [
+            f64::NAN,
+            -0.0,
+            f64::INFINITY,
+            1.0 / 3.0,
+            1e300,
+            f64::MIN_POSITIVE,
+        ];
         let content: Vec<u8> = (0..20_000u64)
             .flat_map(|n| match n % 60 {
                 7 => odd[(n / 60 % 6) as usize].to_le_bytes(),
                 _ => ((mixed(n) >> 56) as f64 / 10.0).to_le_bytes(),
             })
             .collect();
-        assert!(round_trip(Numbers { width: 8, columns: 1 }, &content) < 25_000);
+        assert!(
+            round_trip(
+                Numbers {
+                    width: 8,
+                    columns: 1
+                },
+                &content
+            ) < 25_000
+        );
         // All of them at the beginning, and nothing else.
         let content: Vec<u8> = odd.iter().flat_map(|odd| odd.to_le_bytes()).collect();
-        round_trip(Numbers { width: 8, columns: 1 }, &content);
+        round_trip(
+            Numbers {
+                width: 8,
+                columns: 1,
+            },
+            &content,
+        );
     }
 
     #[test]
     fn units_and_orders_are_found() {
-        let shape = Numbers { width: 4, columns: 2 };
+        let shape = Numbers {
+            width: 4,
+            columns: 2,
+        };
         // Multiples of 1,000 by chance; and a parabola.
         let content: Vec<u8> = (0..20_000u32)
             .flat_map(|n| {
