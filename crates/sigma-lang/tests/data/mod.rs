@@ -249,6 +249,7 @@ pub(crate) fn decimals(length: usize) -> Vec<u8> {
 }
 
 /// Rows of five numbers of 4 bytes: a time, a multiple of 250, a decimal float, a scaled float, a constant.
+#[expect(clippy::cast_possible_truncation, reason = "rounded on purpose")]
 pub(crate) fn rows(length: usize) -> Vec<u8> {
     let mut random = Random(length as u64);
     let mut out = Vec::with_capacity(length + 20);

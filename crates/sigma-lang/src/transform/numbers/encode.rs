@@ -5,7 +5,7 @@ use super::super::planes::Coding;
 use super::super::streams::StreamEncoder;
 use super::column::Scale;
 use super::decimal::{Decimal, Kind, find_decimal, push_numbers};
-use super::{CODE_BYTES_MAX, Numbers, widened};
+use super::{Numbers, widened};
 use crate::detect::coding;
 use crate::error::SigmaError;
 use crate::frame::write_varint;
@@ -145,7 +145,7 @@ fn encode_column(
     }
     write_varint(scale.unit, out);
     write_varint(scale.base << 1 ^ (scale.base >> 63).wrapping_neg(), out);
-    for index in 0..code_bytes.min(CODE_BYTES_MAX as u32) {
+    for index in 0..code_bytes {
         simd::run(Plane {
             codes: &scratch.numbers,
             shift: 8 * index,

@@ -100,6 +100,7 @@ mod tests {
         }
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "rounded on purpose")]
     #[test]
     fn decimals_take_the_bits_of_their_digits() {
         let shape = |width| Numbers { width, columns: 1 };
