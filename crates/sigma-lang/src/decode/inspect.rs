@@ -2,7 +2,8 @@
 
 use crate::error::SigmaError;
 use crate::frame::{
-    FORMAT_VERSION, Layout, TAG_GROWN, TAG_NUMBERS, TAG_PLANES, TAG_TEMPLATES, is_stored,
+    FORMAT_VERSION, Layout, TAG_CHECKED_PLANES, TAG_GROWN, TAG_NUMBERS, TAG_PLANES, TAG_TEMPLATES,
+    is_stored,
 };
 use crate::limits::Limits;
 
@@ -28,7 +29,7 @@ impl FrameTag {
     fn of(tag: u8) -> FrameTag {
         match tag {
             tag if is_stored(tag) => FrameTag::Stored,
-            TAG_PLANES => FrameTag::Planes,
+            TAG_PLANES | TAG_CHECKED_PLANES => FrameTag::Planes,
             TAG_TEMPLATES => FrameTag::Templates,
             TAG_GROWN => FrameTag::Grown,
             TAG_NUMBERS => FrameTag::Numbers,

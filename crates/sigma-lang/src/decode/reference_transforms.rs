@@ -25,7 +25,7 @@ pub(super) fn decode(
         left: 4 * content_bytes + 1024,
     };
     let content = match tag {
-        2 => planes(&mut payload, content_bytes)?,
+        2 | 7 => planes(&mut payload, content_bytes)?,
         6 => super::reference_numbers::numbers(&mut payload, content_bytes)?,
         _ => templates(&mut payload, content_bytes)?,
     };

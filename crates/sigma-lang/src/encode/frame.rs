@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::detect::{DIGITS_LEVEL, Plan, Trial};
 use crate::error::SigmaError;
 use crate::frame::{
-    TAG_GROWN, check32, open_transformed_frame, stored_frame_bytes, write_stored_frame,
+    TAG_GROWN, check_for, check32, open_transformed_frame, stored_frame_bytes, write_stored_frame,
 };
 use crate::limits::FORMAT_RATIO_MAX;
 use crate::transform::Transform;
@@ -345,7 +345,7 @@ impl<'b> FrameEncoder<'b> {
             out.drain(start..end);
             return Ok(Encoded::Written { check });
         }
-        let check = check32(content);
+        let check = check_for(transform.tag(), content);
         out.extend_from_slice(&check.to_le_bytes());
         Ok(Encoded::Written { check })
     }

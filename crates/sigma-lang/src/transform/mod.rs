@@ -14,7 +14,7 @@ pub(crate) use streams::{Effort, FAST_LEVEL_MAX, StreamDecoder, StreamEncoder};
 pub(crate) use templates::{Cut, json_text_share};
 
 use crate::error::SigmaError;
-use crate::frame::{TAG_NUMBERS, TAG_PLANES, TAG_TEMPLATES, check_tag};
+use crate::frame::{TAG_CHECKED_PLANES, TAG_NUMBERS, TAG_PLANES, TAG_TEMPLATES, check_tag};
 use streams::PayloadReader;
 
 /// A transform with its parameters, as the encoder chooses it.
@@ -28,7 +28,7 @@ pub(crate) enum Transform {
 impl Transform {
     pub(crate) fn tag(self) -> u8 {
         match self {
-            Transform::Planes(_) => TAG_PLANES,
+            Transform::Planes(_) => TAG_CHECKED_PLANES,
             Transform::Templates(_) => TAG_TEMPLATES,
             Transform::Numbers(_) => TAG_NUMBERS,
         }
@@ -66,7 +66,7 @@ pub(crate) fn decode(
     let start = out.len();
     let mut reader = PayloadReader::new(payload, offset, content_bytes, streams);
     match tag {
-        TAG_PLANES => planes::decode(&mut reader, content_bytes, out)?,
+        TAG_PLANES | TAG_CHECKED_PLANES => planes::decode(&mut reader, content_bytes, out)?,
         TAG_TEMPLATES => templates::decode(&mut reader, content_bytes, out)?,
         TAG_NUMBERS => numbers::decode(&mut reader, content_bytes, out)?,
         _ => check_tag(0, offset)?,
