@@ -3,13 +3,13 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::simd::{self, Kernel};
-use crate::transform::{Numbers, bits_by_order, find_decimal, widened};
+use crate::transform::{Numbers, find_decimal, widened};
 
 /// Columns that are looked for.
 const COLUMNS_LOOKED: usize = 32;
 /// Elements of the look, in each of its places.
-const LOOK: usize = 256;
-const PLACES: usize = 2;
+const LOOK: usize = 128;
+const PLACES: usize = 4;
 
 /// Shapes of rows that promise what planes cannot give: decimal floats, several columns, smooth series.
 pub(super) fn candidates(content: &[u8]) -> Vec<Numbers> {
@@ -43,7 +43,7 @@ pub(super) fn sample(content: &[u8], shape: Numbers, bytes: usize) -> &[u8] {
 /// Whether long pieces of the content come again, which numbers in columns do not show.
 pub(super) fn repeats_far(content: &[u8], shape: Numbers) -> bool {
     const PIECE: usize = 64;
-    const SLOTS_BITS: u32 = 12;
+    const SLOTS_BITS: u32 = 14;
     /// One in this many places is looked at, and one in that many of those may come again.
     const EVERY: u64 = 64;
     const SHARE: usize = 16;
@@ -74,7 +74,8 @@ struct Look {
     /// The decimal numbers of the elements, or the elements.
     numbers: Vec<u64>,
     is_decimal: bool,
-    /// Distance at which elements are most alike, and the bits of their differences in each byte.
+    /// Distance at which elements are most alike, and the bits of their differences in each byte, of all
+    /// places together.
     columns: usize,
     bits: f64,
 }
@@ -105,13 +106,17 @@ impl Look {
         if let Some(kind) = decimal {
             look.numbers = kind.numbers(&look.numbers, width);
         }
-        look.bits = look.difference_bits(1);
+        let mut places = look.bits_by_place(1);
         for columns in 2..=COLUMNS_LOOKED {
-            let bits = look.difference_bits(columns);
-            if bits < COLUMNS_SHARE * look.bits {
-                (look.columns, look.bits) = (columns, bits);
+            // Rows show in every place; what only repeats itself in one does not.
+            let bits = look.bits_by_place(columns);
+            let fewer = |(own, least): (&f64, &f64)| *own <= COLUMNS_SHARE * least;
+            let all: f64 = places.iter().sum();
+            if all > 0.0 && bits.iter().zip(&places).all(fewer) {
+                (look.columns, places) = (columns, bits);
             }
         }
+        look.bits = places.iter().sum();
         Some(look)
     }
 
@@ -122,29 +127,44 @@ impl Look {
         }
     }
 
-    /// Bits in each byte of the difference of an element from the one `columns` before.
-    #[expect(clippy::cast_precision_loss, reason = "some thousand")]
-    fn difference_bits(&self, columns: usize) -> f64 {
-        let (mut bits, mut count) = (0, 0);
-        for piece in self.numbers.chunks(LOOK) {
-            let before = piece.get(..piece.len() - columns).unwrap_or_default();
-            let own = piece.get(columns..).unwrap_or_default();
-            bits += simd::run(DifferenceBits { own, before });
-            count += own.len();
-        }
-        bits as f64 / (count.max(1) * self.width) as f64
+    /// Bits in each byte of the difference of an element from the one `columns` before, in each place.
+    fn bits_by_place(&self, columns: usize) -> [f64; PLACES] {
+        bits_by_place(&self.numbers, self.width, columns)
     }
 
-    /// Whether columns, higher differences or a common unit promise something.
+    /// Whether columns or higher differences promise something.
     fn gains(&self) -> bool {
+        /// Share of the differences' bits that differences of differences must leave at most.
+        const SECOND_SHARE: f64 = 0.9;
         if self.columns > 1 {
             return true;
         }
-        let (order, bits) = bits_by_order(&self.numbers, 1);
-        #[expect(clippy::cast_precision_loss, reason = "2, 4 or 8")]
-        let most = 6.0 * self.width as f64;
-        order > 1 && bits < most
+        let mut second = self.numbers.clone();
+        for piece in second.chunks_mut(LOOK) {
+            let mut before = 0u64;
+            for number in piece {
+                let difference = number.wrapping_sub(before);
+                before = *number;
+                *number = difference;
+            }
+        }
+        let bits: f64 = bits_by_place(&second, self.width, 1).iter().sum();
+        bits < SECOND_SHARE * self.bits
     }
+}
+
+/// Bits in each byte of the difference of a number from the one `columns` before, in each place of a look.
+#[expect(clippy::cast_precision_loss, reason = "some thousand")]
+fn bits_by_place(numbers: &[u64], width: usize, columns: usize) -> [f64; PLACES] {
+    let mut bits = [0.0; PLACES];
+    for (bits, piece) in bits.iter_mut().zip(numbers.chunks(LOOK)) {
+        let end = piece.len().saturating_sub(columns);
+        let before = piece.get(..end).unwrap_or_default();
+        let own = piece.get(columns..).unwrap_or_default();
+        let all = simd::run(DifferenceBits { own, before });
+        *bits = f64::from(all) / (own.len().max(1) * width) as f64;
+    }
+    bits
 }
 
 struct DifferenceBits<'a> {

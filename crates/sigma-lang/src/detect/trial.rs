@@ -436,7 +436,7 @@ impl Trial {
         Ok(Some(if numbers::repeats_far(content, shape) {
             Plan::compare(transform)
         } else {
-            tried.plan(transform, true)
+            tried.plan(transform, self.fast)
         }))
     }
 

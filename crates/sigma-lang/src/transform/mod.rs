@@ -8,7 +8,7 @@ mod planes;
 mod streams;
 mod templates;
 
-pub(crate) use numbers::{Numbers, bits_by_order, find_decimal, widened};
+pub(crate) use numbers::{Numbers, find_decimal, widened};
 pub(crate) use planes::{Coding, Planes, Step};
 pub(crate) use streams::{Effort, FAST_LEVEL_MAX, StreamDecoder, StreamEncoder};
 pub(crate) use templates::{Cut, json_text_share};

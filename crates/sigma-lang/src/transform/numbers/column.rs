@@ -30,7 +30,7 @@ impl Scale {
             Some(_) => common_unit(numbers, first),
             None => 1,
         };
-        let (order, _) = bits_by_order(numbers, unit);
+        let order = best_order(numbers, unit);
         Scale {
             base: if order == 0 {
                 min.cast_unsigned()
@@ -159,8 +159,8 @@ fn common_unit(numbers: &[u64], first: u64) -> u64 {
     }
 }
 
-/// The order whose codes take the fewest bits in a sample of the numbers, and the bits of a code.
-pub(crate) fn bits_by_order(numbers: &[u64], unit: u64) -> (u8, f64) {
+/// The order whose codes take the fewest bits in a sample of the numbers.
+fn best_order(numbers: &[u64], unit: u64) -> u8 {
     const PLACES: usize = 4;
     const PLACE: usize = 256;
     let gap = (numbers.len() / PLACES).max(PLACE);
@@ -208,7 +208,7 @@ pub(crate) fn bits_by_order(numbers: &[u64], unit: u64) -> (u8, f64) {
             best = (order, bits);
         }
     }
-    best
+    best.0
 }
 
 /// Bits of the planes of codes.

@@ -171,8 +171,8 @@ impl Kernel<()> for PushNumbers<'_> {
     }
 }
 
-/// The kind of decimal that most of the elements are, judged by a look: the fewest digits with which as
-/// many fit as with any.
+/// The kind of decimal that most of the elements are, judged by a look: the fewest digits with which nearly
+/// as many fit as with any.
 pub(crate) fn find_decimal(elements: &[u64], width: usize) -> Option<Kind> {
     if width < 4 {
         return None;
@@ -196,11 +196,13 @@ pub(crate) fn find_decimal(elements: &[u64], width: usize) -> Option<Kind> {
     };
     // Small numbers of a single float's 24 bits are what any float is.
     let digits_max = if width == 4 { 6 } else { DIGITS_SEARCHED };
+    // More digits for a few strays would cost all others more than patches do.
+    let strays = look.len() / 64;
     let mut best = (look.len() - look.len() / 8, None);
     for digits in 0..=digits_max {
         for kind in [Kind::Quotient { digits }, Kind::Product { digits }] {
             let fitting = fitting(kind);
-            if fitting > best.0 || (best.1.is_none() && fitting == best.0) {
+            if fitting > best.0 + strays || (best.1.is_none() && fitting >= best.0) {
                 best = (fitting, Some(kind));
             }
         }
