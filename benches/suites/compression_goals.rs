@@ -23,7 +23,7 @@ pub(crate) fn rows(suite: &mut Suite, inputs: &[Input]) -> Result<(), BenchError
 }
 
 /// Best seconds of each function over `passes` rounds in turns.
-fn best_of<const N: usize>(
+pub(crate) fn best_of<const N: usize>(
     passes: usize,
     mut work: [&mut dyn FnMut() -> Result<(), BenchError>; N],
 ) -> Result<[f64; N], BenchError> {
@@ -301,50 +301,142 @@ fn other_peers(suite: &mut Suite, inputs: &[Input]) -> Result<(), BenchError> {
     pco_rows(suite, inputs)
 }
 
-/// Integers of 4 bytes and decimal numbers beside pco.
-fn pco_rows(suite: &mut Suite, inputs: &[Input]) -> Result<(), BenchError> {
+/// Decimal numbers as f64: prices, a walk in steps of a cent; and rows of a time, a price, a count, a
+/// measured value and one that is missing at times.
+fn decimals(rows: usize) -> [(&'static str, Vec<f64>); 2] {
     let mut seeded = neurectomy_bench::corpus::SplitMix64::new(5);
-    // Prices: a walk in steps of a cent.
+    let mut below = |n: usize| i32::try_from(seeded.below(n)).unwrap_or(0);
     let mut cents = 10_000i32;
-    let prices: Vec<f64> = (0..suite.size(2_000, 200_000))
+    let prices = (0..rows)
         .map(|_| {
-            cents += i32::try_from(seeded.below(41)).unwrap_or(0) - 20;
+            cents += below(41) - 20;
             f64::from(cents) / 100.0
         })
         .collect();
-    let price_bytes: Vec<u8> = prices
-        .iter()
-        .flat_map(|price| price.to_le_bytes())
+    let (mut time, mut cents) = (1_700_000_000, 5_000);
+    let table = (0..rows / 5)
+        .flat_map(|row| {
+            time += 1 + below(3);
+            cents += below(21) - 10;
+            let sum: i32 = (0..6).map(|_| below(1_000)).sum();
+            let rate = f64::from(below(1_000)) / 10.0;
+            [
+                f64::from(time),
+                f64::from(cents) / 100.0,
+                f64::from(below(50)),
+                f64::from(sum - 3_000) / 1_000.0,
+                if row % 17 == 3 { f64::NAN } else { rate },
+            ]
+        })
         .collect();
-    let pco_config = pco::ChunkConfig::default();
-    let mut row = |name: &str, bytes: &[u8], peer: &[u8]| -> Result<(), BenchError> {
-        let ours = sigma_lang::compress(bytes, &config())?;
-        let back = sigma_lang::decompress(&ours, &Limits::default())?;
-        expect_equal("sigma-lang", bytes, &back)?;
-        let zstd = zstd::bulk::compress(bytes, LEVEL)?;
-        for (peer_name, peer, goal) in [
-            ("pco", peer.len(), None),
-            ("zstd-3", zstd.len(), Some(Goal::RatioAtLeast(1.5))),
-        ] {
-            let measure = format!("{name} ratio");
-            let row = Row::new(&measure, "x", ratio(bytes.len(), ours.len()))
-                .against(peer_name, ratio(bytes.len(), peer));
-            suite.record(match goal {
-                Some(goal) => row.goal(goal),
-                None => row,
-            });
-        }
-        Ok(())
-    };
-    let peer = pco::standalone::simple_compress(&prices, &pco_config)?;
-    row("decimal f64", &price_bytes, &peer)?;
+    [("decimal f64", prices), ("decimal f64, rows of 5", table)]
+}
+
+/// Integers of 4 bytes and decimal numbers beside pco.
+fn pco_rows(suite: &mut Suite, inputs: &[Input]) -> Result<(), BenchError> {
+    for (name, numbers) in decimals(suite.size(2_000, 200_000)) {
+        let bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
+        pco_row(suite, name, &bytes, &numbers)?;
+    }
     if let Some(input) = inputs.iter().find(|input| input.name.starts_with("num_")) {
         let (elements, _) = input.bytes.as_chunks::<4>();
         let numbers: Vec<i32> = elements.iter().map(|e| i32::from_le_bytes(*e)).collect();
-        let peer = pco::standalone::simple_compress(&numbers, &pco_config)?;
-        row(&input.name, elements.as_flattened(), &peer)?;
+        pco_row(suite, &input.name, elements.as_flattened(), &numbers)?;
     }
     Ok(())
+}
+
+/// The same numbers as bytes and as themselves: ratio and speed beside pco and zstd.
+fn pco_row<T: pco::data_types::Number>(
+    suite: &mut Suite,
+    name: &str,
+    bytes: &[u8],
+    numbers: &[T],
+) -> Result<(), BenchError> {
+    let found = beside(bytes, LEVEL, suite.size(1, 9))?;
+    let pco_config = pco::ChunkConfig::default();
+    let mut packed = Vec::new();
+    let [pco_in] = best_of(
+        suite.size(1, 3),
+        [&mut || {
+            packed = pco::standalone::simple_compress(black_box(numbers), &pco_config)?;
+            Ok(())
+        }],
+    )?;
+    let [own_in, zstd_in] = found.seconds_in;
+    let speed = |seconds| megabytes_per_second(bytes.len(), seconds);
+    let ours = ratio(bytes.len(), found.ours);
+    let peers = [
+        ("pco", packed.len(), pco_in, [None, None]),
+        (
+            "zstd-3",
+            found.theirs,
+            zstd_in,
+            [Some(Goal::RatioAtLeast(1.5)), Some(Goal::RatioAtLeast(1.0))],
+        ),
+    ];
+    for (peer, peer_bytes, peer_in, [ratio_goal, speed_goal]) in peers {
+        let with = |row: Row, goal: Option<Goal>| match goal {
+            Some(goal) => row.goal(goal),
+            None => row,
+        };
+        let row = Row::new(&format!("{name} ratio"), "x", ours);
+        let row = row.against(peer, ratio(bytes.len(), peer_bytes));
+        suite.record(with(row, ratio_goal));
+        let row = Row::new(&format!("{name} compress"), "MB/s", speed(own_in));
+        suite.record(with(row.against(peer, speed(peer_in)), speed_goal));
+    }
+    Ok(())
+}
+
+/// A half of the content with a zstd of its own: what a second thread is worth without anything shared.
+struct Half<'c> {
+    content: &'c [u8],
+    zstd: zstd::bulk::Compressor<'static>,
+    unzstd: zstd::bulk::Decompressor<'static>,
+    packed: Vec<u8>,
+    back: Vec<u8>,
+}
+
+impl<'c> Half<'c> {
+    fn new(
+        content: &'c [u8],
+        zstd: zstd::bulk::Compressor<'static>,
+    ) -> Result<Half<'c>, BenchError> {
+        Ok(Half {
+            content,
+            zstd,
+            unzstd: zstd::bulk::Decompressor::new()?,
+            packed: Vec::with_capacity(zstd::zstd_safe::compress_bound(content.len())),
+            back: Vec::with_capacity(content.len()),
+        })
+    }
+
+    fn compress(&mut self) -> std::io::Result<usize> {
+        self.packed.clear();
+        self.zstd
+            .compress_to_buffer(black_box(self.content), &mut self.packed)
+    }
+
+    fn decompress(&mut self) -> std::io::Result<usize> {
+        self.back.clear();
+        self.unzstd
+            .decompress_to_buffer(black_box(&self.packed), &mut self.back)
+    }
+}
+
+fn on_two_threads<'c>(
+    [first, second]: &mut [Half<'c>; 2],
+    work: impl Fn(&mut Half<'c>) -> std::io::Result<usize> + Sync,
+) -> Result<(), BenchError> {
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| work(second));
+        work(first)?;
+        match other.join() {
+            Ok(done) => done.map(|_| ()).map_err(BenchError::from),
+            Err(_) => Err("a thread failed".into()),
+        }
+    })
 }
 
 /// Two threads beside one zstd frame on one thread, and beside zstd's own threads.
@@ -362,8 +454,13 @@ fn threads(suite: &mut Suite, inputs: &[Input]) -> Result<(), BenchError> {
     let bound = zstd::zstd_safe::compress_bound(whole.len()) + 4096;
     let mut outs: [Vec<u8>; 4] = std::array::from_fn(|_| Vec::with_capacity(bound));
     let [out_one, out_two, out_zstd, out_mt] = &mut outs;
+    let (first, second) = whole.split_at(whole.len() / 2);
+    let mut halves = [
+        Half::new(first, zstd_at(LEVEL)?)?,
+        Half::new(second, zstd_at(LEVEL)?)?,
+    ];
     let seconds = best_of(
-        suite.size(1, 3),
+        suite.size(1, 7),
         [
             &mut || {
                 out_one.clear();
@@ -383,13 +480,14 @@ fn threads(suite: &mut Suite, inputs: &[Input]) -> Result<(), BenchError> {
                 zstdmt.compress_to_buffer(black_box(&whole), out_mt)?;
                 Ok(())
             },
+            &mut || on_two_threads(&mut halves, Half::compress),
         ],
     )?;
     if out_one != out_two {
         return Err("two threads made other bytes than one".into());
     }
     let speeds = seconds.map(|s| megabytes_per_second(whole.len(), s));
-    let [_, two_speed, zstd_speed, mt_speed] = speeds;
+    let [_, two_speed, zstd_speed, mt_speed, halves_speed] = speeds;
     let measure = "plain frames, 2 threads, compress";
     suite.record(
         Row::new(measure, "MB/s", two_speed)
@@ -397,6 +495,9 @@ fn threads(suite: &mut Suite, inputs: &[Input]) -> Result<(), BenchError> {
             .goal(Goal::RatioAtLeast(1.85)),
     );
     suite.record(Row::new(measure, "MB/s", two_speed).against("zstdmt-3, 2 threads", mt_speed));
+    let ceiling = "what two threads can do: zstd-3 on two halves";
+    let row = Row::new(&format!("{ceiling}, compress"), "MB/s", halves_speed);
+    suite.record(row.against("zstd-3, one frame", zstd_speed));
     suite.record(
         Row::new(
             "plain frames, ratio kept",
@@ -412,8 +513,8 @@ fn threads(suite: &mut Suite, inputs: &[Input]) -> Result<(), BenchError> {
         Vec::with_capacity(whole.len()),
         Vec::with_capacity(whole.len()),
     );
-    let [ours, theirs] = best_of(
-        suite.size(1, 5),
+    let [ours, theirs, halves_s] = best_of(
+        suite.size(1, 9),
         [
             &mut || {
                 back.clear();
@@ -424,9 +525,19 @@ fn threads(suite: &mut Suite, inputs: &[Input]) -> Result<(), BenchError> {
                 unzstd.decompress_to_buffer(black_box(out_zstd), &mut peer_back)?;
                 Ok(())
             },
+            &mut || on_two_threads(&mut halves, Half::decompress),
         ],
     )?;
     expect_equal("two threads", &whole, &back)?;
+    let row = Row::new(
+        &format!("{ceiling}, decompress"),
+        "MB/s",
+        megabytes_per_second(whole.len(), halves_s),
+    );
+    suite.record(row.against(
+        "zstd-3, one frame",
+        megabytes_per_second(whole.len(), theirs),
+    ));
     suite.record(
         Row::new(
             "plain frames, 2 threads, decompress",

@@ -28,7 +28,7 @@
 //! # Ok::<(), sigma_lang::SigmaError>(())
 //! ```
 
-#![deny(unsafe_code)] // allowed in the kernels of `simd` only
+#![deny(unsafe_code)] // allowed in the kernels of `simd`, in `grown` and in `room` only
 #![deny(
     clippy::indexing_slicing,
     clippy::unwrap_used,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::frame::FrameDecoder;
 use super::record;
+use super::room::append_filled;
 use crate::config::THREADS_MAX;
 use crate::dictionary::{Dictionary, DictionaryRegistry};
 use crate::error::SigmaError;
@@ -242,16 +243,14 @@ pub(crate) fn decompress_layout<'b>(
     let start = out.len();
     let dictionary = dictionary.as_deref();
     let result = if context.threads > 1 && layout.frames.len() > 1 {
-        out.resize(start + content_bytes, 0);
-        let room = out.get_mut(start..).unwrap_or_default();
-        fill_parallel(
+        append_parallel(
             context.threads,
             decoders,
             base,
             dictionary,
             layout,
             bytes,
-            room,
+            out,
         )
     } else {
         first_decoder(decoders, base).and_then(|decoder| {
@@ -267,34 +266,33 @@ pub(crate) fn decompress_layout<'b>(
     result
 }
 
-fn fill_parallel<'b>(
+fn append_parallel<'b>(
     threads: usize,
     decoders: &mut Vec<FrameDecoder<'b>>,
     base: Option<&'b [u8]>,
     dictionary: Option<&Dictionary>,
     layout: &Layout,
     bytes: &[u8],
-    mut room: &mut [u8],
+    out: &mut Vec<u8>,
 ) -> Result<(), SigmaError> {
-    let mut items = Vec::with_capacity(layout.frames.len());
-    for placed in &layout.frames {
-        let length = placed.info.content_bytes as usize;
-        let (piece, rest) = room.split_at_mut_checked(length).unwrap_or_default();
-        items.push((placed, piece));
-        room = rest;
-    }
-    let make = || FrameDecoder::new(base);
-    parallel::map(
-        items,
-        threads,
-        decoders,
-        make,
-        |decoder, (placed, piece)| {
+    let lengths: Vec<usize> = layout
+        .frames
+        .iter()
+        .map(|placed| placed.info.content_bytes as usize)
+        .collect();
+    let appended = append_filled(out, &lengths, |rooms| {
+        let make = || FrameDecoder::new(base);
+        let items = layout.frames.iter().zip(rooms).collect();
+        parallel::map(items, threads, decoders, make, |decoder, (placed, room)| {
             let frame = frame_of(bytes, placed);
-            decoder.fill(frame, &placed.info, placed.offset as u64, dictionary, piece)
-        },
-    )?;
-    Ok(())
+            decoder.fill(frame, &placed.info, placed.offset as u64, dictionary, room)
+        })?;
+        Ok(())
+    })?;
+    appended.ok_or(SigmaError::AllocationFailed {
+        what: "content",
+        bytes: layout.content_bytes,
+    })
 }
 
 fn frame_of<'b>(bytes: &'b [u8], placed: &Placed) -> &'b [u8] {

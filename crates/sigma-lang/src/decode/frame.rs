@@ -5,6 +5,7 @@ use std::io::Cursor;
 
 use zstd_safe::{DCtx, WriteBuf};
 
+use super::room::Room;
 use crate::dictionary::Dictionary;
 use crate::error::SigmaError;
 use crate::frame::{BLOCK_BYTES_MAX, PartInfo, TAG_GROWN, TAG_PLAIN, check_for, is_stored};
@@ -66,37 +67,35 @@ impl<'b> FrameDecoder<'b> {
         self.plain(frame, info, offset, dictionary, &mut tail)
     }
 
-    /// Writes the content of `frame` over `out`, which has its exact length.
-    pub(crate) fn fill(
+    /// Fills `out`, which has its exact length, with the content of `frame`.
+    pub(super) fn fill(
         &mut self,
         frame: &[u8],
         info: &PartInfo,
         offset: u64,
         dictionary: Option<&Dictionary>,
-        out: &mut [u8],
+        out: &mut Room<'_>,
     ) -> Result<(), SigmaError> {
         if is_stored(info.tag) {
             let content = stored_content(frame, info, offset)?;
-            if content.len() != out.len() {
+            if !out.fill(content) {
                 return Err(corrupt(offset, "content length changed"));
             }
-            out.copy_from_slice(content);
             return Ok(());
         }
         if info.tag != TAG_PLAIN {
             let mut content = std::mem::take(&mut self.scratch);
             content.clear();
             content
-                .try_reserve(out.len())
+                .try_reserve(out.bytes())
                 .map_err(|_| SigmaError::AllocationFailed {
                     what: "content of a frame",
-                    bytes: out.len() as u64,
+                    bytes: out.bytes() as u64,
                 })?;
             self.transformed(frame, info, offset, &mut content)?;
-            if content.len() != out.len() {
+            if !out.fill(&content) {
                 return Err(corrupt(offset, "content length changed"));
             }
-            out.copy_from_slice(&content);
             self.scratch = content;
             return Ok(());
         }

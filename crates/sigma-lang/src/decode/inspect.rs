@@ -1,7 +1,10 @@
 //! What a container holds, without decoding it.
 
 use crate::error::SigmaError;
-use crate::frame::{FORMAT_VERSION, Layout, TAG_GROWN, TAG_PLANES, TAG_TEMPLATES, is_stored};
+use crate::frame::{
+    FORMAT_VERSION, Layout, TAG_CHECKED_PLANES, TAG_GROWN, TAG_NUMBERS, TAG_PLANES, TAG_TEMPLATES,
+    is_stored,
+};
 use crate::limits::Limits;
 
 /// How a frame holds its content.
@@ -18,15 +21,18 @@ pub enum FrameTag {
     Templates,
     /// A part of the base, then what came after it.
     Grown,
+    /// Rows of numbers as columns: decimal floats, tables, smooth series.
+    Numbers,
 }
 
 impl FrameTag {
     fn of(tag: u8) -> FrameTag {
         match tag {
             tag if is_stored(tag) => FrameTag::Stored,
-            TAG_PLANES => FrameTag::Planes,
+            TAG_PLANES | TAG_CHECKED_PLANES => FrameTag::Planes,
             TAG_TEMPLATES => FrameTag::Templates,
             TAG_GROWN => FrameTag::Grown,
+            TAG_NUMBERS => FrameTag::Numbers,
             _ => FrameTag::Plain,
         }
     }

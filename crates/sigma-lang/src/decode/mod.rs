@@ -6,8 +6,10 @@ mod inspect;
 mod range;
 mod record;
 pub mod reference;
+mod reference_numbers;
 mod reference_record;
 mod reference_transforms;
+mod room;
 mod stream;
 
 pub use decompressor::{Decompressor, decompress};

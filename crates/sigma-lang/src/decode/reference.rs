@@ -56,10 +56,10 @@ pub fn decompress(
         }
         over(limits.frames_max, entries.len() as u64, "number of frames")?;
         let before = content.len();
-        let mut noise = false;
+        let mut by_xxh3 = false;
         match magic {
             [0x28, 0xB5, 0x2F, 0xFD] => read_plain(&mut input, limits, &shared, &mut content)?,
-            b"SGF1" => noise = read_tagged(&mut input, limits, &shared, &mut content)?,
+            b"SGF1" => by_xxh3 = read_tagged(&mut input, limits, &shared, &mut content)?,
             _ => return Err(input.corrupt("frame magic")),
         }
         let frame_bytes = (input.position - start) as u64;
@@ -70,7 +70,7 @@ pub fn decompress(
             "expansion of a frame",
         )?;
         let made = content.get(before..).unwrap_or_default();
-        let check = if noise {
+        let check = if by_xxh3 {
             xxhash_rust::xxh3::xxh3_64(made) as u32
         } else {
             check32(made)
@@ -279,7 +279,7 @@ pub(super) fn zstd_header(frame: &[u8]) -> Option<(u64, u64, bool)> {
     Some((stated, window, descriptor & 4 != 0))
 }
 
-/// Appends the content of the tagged frame at the position; says whether it is a noise frame.
+/// Appends the content of the tagged frame at the position; says whether its check is that of XXH3.
 fn read_tagged(
     input: &mut Input<'_>,
     limits: &Limits,
@@ -289,7 +289,7 @@ fn read_tagged(
     let offset = input.position as u64 + 4;
     input.take(4)?;
     let tag = input.number(1)? as u8;
-    if !(1..=5).contains(&tag) {
+    if !(1..=7).contains(&tag) {
         return Err(SigmaError::UnknownTag {
             what: "frame",
             offset,
@@ -326,7 +326,8 @@ fn read_tagged(
     }
     let made = content.get(content.len() - stated as usize..);
     let made = made.unwrap_or_default();
-    let computed = if tag == 4 {
+    let by_xxh3 = [4, 6, 7].contains(&tag);
+    let computed = if by_xxh3 {
         xxhash_rust::xxh3::xxh3_64(made) as u32
     } else {
         check32(made)
@@ -340,7 +341,7 @@ fn read_tagged(
             computed,
         });
     }
-    Ok(tag == 4)
+    Ok(by_xxh3)
 }
 
 /// Reads trailer and seek table, which must be just what the frames make them.

@@ -25,7 +25,8 @@ pub(super) fn decode(
         left: 4 * content_bytes + 1024,
     };
     let content = match tag {
-        2 => planes(&mut payload, content_bytes)?,
+        2 | 7 => planes(&mut payload, content_bytes)?,
+        6 => super::reference_numbers::numbers(&mut payload, content_bytes)?,
         _ => templates(&mut payload, content_bytes)?,
     };
     if content.len() != content_bytes || payload.input.position != payload.input.bytes.len() {
@@ -93,14 +94,14 @@ pub(super) fn grown(
     Ok(content)
 }
 
-struct Payload<'a> {
-    input: Input<'a>,
+pub(super) struct Payload<'a> {
+    pub(super) input: Input<'a>,
     /// Bytes that streams may still have.
     left: usize,
 }
 
 impl Payload<'_> {
-    fn stream(&mut self) -> Result<Vec<u8>, SigmaError> {
+    pub(super) fn stream(&mut self) -> Result<Vec<u8>, SigmaError> {
         let head = self.input.varint()?;
         let bytes = (head >> 1) as usize;
         if bytes > self.left {
@@ -121,7 +122,7 @@ impl Payload<'_> {
         Ok(content)
     }
 
-    fn count(&mut self, max: usize) -> Result<usize, SigmaError> {
+    pub(super) fn count(&mut self, max: usize) -> Result<usize, SigmaError> {
         let value = self.input.varint()?;
         if value > max as u64 {
             return Err(self.input.corrupt("count"));
@@ -177,7 +178,7 @@ fn planes(payload: &mut Payload<'_>, content_bytes: usize) -> Result<Vec<u8>, Si
 }
 
 /// A plane of `elements` bytes from the streams of its low and its high halves.
-fn halves(payload: &mut Payload<'_>, elements: usize) -> Result<Vec<u8>, SigmaError> {
+pub(super) fn halves(payload: &mut Payload<'_>, elements: usize) -> Result<Vec<u8>, SigmaError> {
     let (low, high) = (payload.stream()?, payload.stream()?);
     if low.len() != elements.div_ceil(2) || high.len() != low.len() {
         return Err(payload.input.corrupt("length of a half plane"));

@@ -4,6 +4,7 @@
 //! candidates. Each is tried on the sample beside plain zstd, and the best one is taken if it wins
 //! by a margin.
 
+mod numbers;
 mod sample;
 mod trial;
 

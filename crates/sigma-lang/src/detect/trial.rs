@@ -1,10 +1,11 @@
 //! The choice: candidates by the look of a sample, then a trial where the look leaves it open.
 
+use super::numbers;
 use super::sample::{Counts, FarScan, repeats, repeats_far, spread, spread_lines};
 use crate::error::SigmaError;
 use crate::frame::{NOISE_BLOCK_BYTES, write_stored_frame_with};
 use crate::transform::{
-    Cut, Effort, FAST_LEVEL_MAX, Planes, Step, StreamEncoder, Transform, json_text_share,
+    Cut, Effort, FAST_LEVEL_MAX, Numbers, Planes, Step, StreamEncoder, Transform, json_text_share,
 };
 
 /// Shorter content is never transformed: the streams' own cost is too much of it.
@@ -176,6 +177,10 @@ impl Trial {
         let lone = !near && !far;
         let shapes = self.shapes(look);
         let best = shapes.first().copied();
+        let planes = best.map(|(_, planes)| planes);
+        if let Some(plan) = self.choose_numbers(content, planes)? {
+            return Ok(plan);
+        }
         if lone && let Some((bits, planes)) = best {
             return Ok(if bits < CLEAR_SHARE * whole {
                 Plan::Transform {
@@ -395,6 +400,44 @@ impl Trial {
             }
             _ => Plan::Plain,
         })
+    }
+
+    /// Tries rows of numbers on a sample in one piece beside plain zstd and planes.
+    fn choose_numbers(
+        &mut self,
+        content: &[u8],
+        planes: Option<Planes>,
+    ) -> Result<Option<Plan>, SigmaError> {
+        /// Share of the bytes of plain zstd, and of planes, below which numbers are taken.
+        const SHARE: f64 = 0.9;
+        const PLANES_SHARE: f64 = 0.95;
+        let mut best: Option<(Numbers, Tried)> = None;
+        for shape in numbers::candidates(content) {
+            let sample = numbers::sample(content, shape, 2 * SAMPLE_BYTES);
+            let plain = self.plain.measure(sample, Effort::Matches)?;
+            let tried = self.try_beside(plain, Transform::Numbers(shape), sample)?;
+            let less = tried.filter(|tried| {
+                let least = best.map_or(SHARE, |(_, best)| best.share());
+                tried.share() < least
+            });
+            best = less.map(|tried| (shape, tried)).or(best);
+        }
+        let Some((shape, tried)) = best else {
+            return Ok(None);
+        };
+        if let Some(planes) = planes {
+            let sample = numbers::sample(content, shape, 2 * SAMPLE_BYTES);
+            let other = self.try_beside(tried.plain, Transform::Planes(planes), sample)?;
+            if other.is_some_and(|other| tried.share() > PLANES_SHARE * other.share()) {
+                return Ok(None);
+            }
+        }
+        let transform = Transform::Numbers(shape);
+        Ok(Some(if numbers::repeats_far(content, shape) {
+            Plan::compare(transform)
+        } else {
+            tried.plan(transform, self.fast)
+        }))
     }
 
     /// Bytes of the sample's payload, if it suits the transform.

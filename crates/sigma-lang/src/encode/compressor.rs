@@ -232,9 +232,8 @@ fn compress_frames<'b>(
     } else {
         let make = || FrameEncoder::new(config, base);
         let work = |encoder: &mut FrameEncoder<'b>, (position, piece): (usize, &[u8])| {
-            let mut frame = Vec::new();
-            let kind = encoder.encode(piece, position, &mut frame)?;
-            frame.shrink_to_fit();
+            let (kind, frame) =
+                encoder.encode_apart(|encoder, room| encoder.encode(piece, position, room))?;
             Ok((kind, frame, piece.len()))
         };
         let encoded = parallel::map(pieces, config.threads, encoders, make, work);

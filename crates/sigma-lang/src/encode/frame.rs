@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::detect::{DIGITS_LEVEL, Plan, Trial};
 use crate::error::SigmaError;
 use crate::frame::{
-    TAG_GROWN, check32, open_transformed_frame, stored_frame_bytes, write_stored_frame,
+    TAG_GROWN, check_for, check32, open_transformed_frame, stored_frame_bytes, write_stored_frame,
 };
 use crate::limits::FORMAT_RATIO_MAX;
 use crate::transform::Transform;
@@ -63,6 +63,8 @@ pub(crate) struct FrameEncoder<'b> {
     trusts_sample: bool,
     /// Chooses transforms, where they are allowed.
     trial: Option<Trial>,
+    /// Room for a frame before its length is known, to be used again.
+    room: Vec<u8>,
 }
 
 impl fmt::Debug for FrameEncoder<'_> {
@@ -136,7 +138,27 @@ impl<'b> FrameEncoder<'b> {
                 && SMALL_LEVELS.contains(&config.level.zstd_level()),
             trusts_sample: config.level.zstd_level() <= CLEAR_WIN_LEVEL_MAX,
             trial,
+            room: Vec::new(),
         })
+    }
+
+    /// What `encode` appends to nothing, in memory of its own that is as long as that: frames of many
+    /// contents are held together.
+    pub(crate) fn encode_apart<R>(
+        &mut self,
+        encode: impl FnOnce(&mut Self, &mut Vec<u8>) -> Result<R, SigmaError>,
+    ) -> Result<(R, Vec<u8>), SigmaError> {
+        let mut room = std::mem::take(&mut self.room);
+        room.clear();
+        let result = encode(self, &mut room);
+        let mut frame = Vec::new();
+        let reserved = reserve(&mut frame, room.len());
+        let result = result.and_then(|result| reserved.map(|()| result));
+        if result.is_ok() {
+            frame.extend_from_slice(&room);
+        }
+        self.room = room;
+        result.map(|result| (result, frame))
     }
 
     /// The context, with nothing set, to be used again for another base.
@@ -323,7 +345,7 @@ impl<'b> FrameEncoder<'b> {
             out.drain(start..end);
             return Ok(Encoded::Written { check });
         }
-        let check = check32(content);
+        let check = check_for(transform.tag(), content);
         out.extend_from_slice(&check.to_le_bytes());
         Ok(Encoded::Written { check })
     }

@@ -140,8 +140,8 @@ impl<W: Write> Encoder<W> {
         let config = &self.config;
         let make = || FrameEncoder::new(config, None);
         let work = |encoder: &mut FrameEncoder<'static>, piece: &[u8]| {
-            let mut frame = Vec::new();
-            let check = encoder.encode_any(piece, 0, &mut frame)?;
+            let (check, frame) =
+                encoder.encode_apart(|encoder, room| encoder.encode_any(piece, 0, room))?;
             Ok((frame, piece.len(), check))
         };
         let frames = parallel::map(pieces, config.threads, &mut self.encoders, make, work)?;

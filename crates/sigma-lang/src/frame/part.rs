@@ -21,8 +21,12 @@ pub(crate) const TAG_TEMPLATES: u8 = 3;
 pub(crate) const TAG_NOISE: u8 = 4;
 /// A part of the base, then what came after it.
 pub(crate) const TAG_GROWN: u8 = 5;
+/// Numbers as columns.
+pub(crate) const TAG_NUMBERS: u8 = 6;
+/// As [`TAG_PLANES`], with a faster check.
+pub(crate) const TAG_CHECKED_PLANES: u8 = 7;
 /// The last tag that this version knows.
-const TAG_LAST: u8 = TAG_GROWN;
+const TAG_LAST: u8 = TAG_CHECKED_PLANES;
 
 /// Whether the payload of a frame with this tag is the content.
 pub(crate) fn is_stored(tag: u8) -> bool {
@@ -31,7 +35,7 @@ pub(crate) fn is_stored(tag: u8) -> bool {
 
 /// Check of the content of a frame with this tag.
 pub(crate) fn check_for(tag: u8, content: &[u8]) -> u32 {
-    if tag == TAG_NOISE {
+    if matches!(tag, TAG_NOISE | TAG_NUMBERS | TAG_CHECKED_PLANES) {
         noise_check32(content)
     } else {
         check32(content)

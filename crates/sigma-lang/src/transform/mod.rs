@@ -3,16 +3,18 @@
 
 pub(crate) mod grown;
 pub(crate) mod halves;
+mod numbers;
 mod planes;
 mod streams;
 mod templates;
 
+pub(crate) use numbers::{Numbers, find_decimal, widened};
 pub(crate) use planes::{Coding, Planes, Step};
 pub(crate) use streams::{Effort, FAST_LEVEL_MAX, StreamDecoder, StreamEncoder};
 pub(crate) use templates::{Cut, json_text_share};
 
 use crate::error::SigmaError;
-use crate::frame::{TAG_PLANES, TAG_TEMPLATES, check_tag};
+use crate::frame::{TAG_CHECKED_PLANES, TAG_NUMBERS, TAG_PLANES, TAG_TEMPLATES, check_tag};
 use streams::PayloadReader;
 
 /// A transform with its parameters, as the encoder chooses it.
@@ -20,13 +22,15 @@ use streams::PayloadReader;
 pub(crate) enum Transform {
     Planes(Planes),
     Templates(Cut),
+    Numbers(Numbers),
 }
 
 impl Transform {
     pub(crate) fn tag(self) -> u8 {
         match self {
-            Transform::Planes(_) => TAG_PLANES,
+            Transform::Planes(_) => TAG_CHECKED_PLANES,
             Transform::Templates(_) => TAG_TEMPLATES,
+            Transform::Numbers(_) => TAG_NUMBERS,
         }
     }
 
@@ -44,6 +48,7 @@ impl Transform {
                 Ok(true)
             }
             Transform::Templates(cut) => templates::encode(cut, content, streams, out),
+            Transform::Numbers(shape) => numbers::encode(shape, content, streams, out),
         }
     }
 }
@@ -61,8 +66,9 @@ pub(crate) fn decode(
     let start = out.len();
     let mut reader = PayloadReader::new(payload, offset, content_bytes, streams);
     match tag {
-        TAG_PLANES => planes::decode(&mut reader, content_bytes, out)?,
+        TAG_PLANES | TAG_CHECKED_PLANES => planes::decode(&mut reader, content_bytes, out)?,
         TAG_TEMPLATES => templates::decode(&mut reader, content_bytes, out)?,
+        TAG_NUMBERS => numbers::decode(&mut reader, content_bytes, out)?,
         _ => check_tag(0, offset)?,
     }
     if out.len() - start != content_bytes {

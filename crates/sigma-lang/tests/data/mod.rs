@@ -229,6 +229,47 @@ pub(crate) fn steps(length: usize, width: usize) -> Vec<u8> {
     out
 }
 
+/// A walk of decimal numbers with two digits behind the point in f64, some of them missing.
+pub(crate) fn decimals(length: usize) -> Vec<u8> {
+    let mut random = Random(length as u64);
+    let mut out = Vec::with_capacity(length + 8);
+    let mut cents = 10_000i32;
+    while out.len() < length {
+        let value = random.next();
+        cents += (value % 41) as i32 - 20;
+        let number = if value >> 58 == 0 {
+            f64::NAN
+        } else {
+            f64::from(cents) / 100.0
+        };
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+    out.truncate(length);
+    out
+}
+
+/// Rows of five numbers of 4 bytes: a time, a multiple of 250, a decimal float, a scaled float, a constant.
+#[expect(clippy::cast_possible_truncation, reason = "rounded on purpose")]
+pub(crate) fn rows(length: usize) -> Vec<u8> {
+    let mut random = Random(length as u64);
+    let mut out = Vec::with_capacity(length + 20);
+    let mut time = 1_700_000_000u32;
+    while out.len() < length {
+        let value = random.next();
+        time += 1 + (value % 3) as u32;
+        let multiple = 250 * ((value >> 8) % 100) as i32 - 9_000;
+        let decimal = ((value >> 20) % 500) as f32 / 10.0;
+        let scaled = (((value >> 32) % 200) as f64 * 0.01) as f32;
+        out.extend_from_slice(&time.to_le_bytes());
+        out.extend_from_slice(&multiple.to_le_bytes());
+        out.extend_from_slice(&decimal.to_le_bytes());
+        out.extend_from_slice(&scaled.to_le_bytes());
+        out.extend_from_slice(&7u32.to_le_bytes());
+    }
+    out.truncate(length);
+    out
+}
+
 /// Token ids below 2^15 in 4 bytes, some phrases again and again.
 pub(crate) fn tokens(length: usize) -> Vec<u8> {
     let mut random = Random(length as u64);
@@ -258,6 +299,8 @@ pub(crate) fn structured(length_max: usize) -> impl Strategy<Value = Vec<u8>> {
         (0..length_max).prop_map(table),
         (0..length_max).prop_map(json_lines),
         (0..length_max).prop_map(tokens),
+        (0..length_max).prop_map(decimals),
+        (0..length_max).prop_map(rows),
         (0..length_max, width.clone()).prop_map(|(length, width)| floats(length, width)),
         (0..length_max, width).prop_map(|(length, width)| walk(length, width)),
     ]
