@@ -18,3 +18,6 @@ RUSTFLAGS="-C target-feature=+avx2,+bmi1,+bmi2,+lzcnt,+popcnt" \
     cargo +nightly miri test --package sketches --lib --locked -- simd:: kernel::
 MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-tree-borrows -Zmiri-ignore-leaks" \
     cargo +nightly miri test --package agent-collective --lib --locked -- inline:: parker::
+# The gate of lookups, with fences on both sides: Miri has no membarrier.
+MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-tree-borrows -Zmiri-ignore-leaks" \
+    cargo +nightly miri test --package sigma-vault --lib --locked -- index::gate
