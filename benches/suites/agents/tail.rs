@@ -99,7 +99,7 @@ fn requests(
 pub(crate) fn hedging(suite: &mut Suite) -> Result<(), BenchError> {
     let count = suite.size(40, 10_000);
     let runtime = Runtime::builder().workers(3 * CLIENTS).build()?;
-    let hedge = Hedge::new(HedgeConfig::default().extra_max(0.0115))?;
+    let hedge = Hedge::new(HedgeConfig::default().extra_max(0.0115).second_max(1.5))?;
     let (hedged_spent, plain_spent) = (Arc::new(Spent::default()), Arc::new(Spent::default()));
     let mut hedged = requests(&runtime, count, Some(&hedge), &hedged_spent);
     let mut plain = requests(&runtime, count, None, &plain_spent);

@@ -34,6 +34,7 @@ pub struct HedgeConfig {
     factor: f64,
     extra_max: f64,
     requests_min: u64,
+    second_max: Option<f64>,
 }
 
 /// When to try a second time, learnt from the requests so far. Share one among all requests of a
@@ -114,6 +115,7 @@ impl Default for HedgeConfig {
             factor: 1.5,
             extra_max: 0.01,
             requests_min: 100,
+            second_max: None,
         }
     }
 }
@@ -148,6 +150,16 @@ impl HedgeConfig {
         self
     }
 
+    /// The longest that a second try may take, as a multiple of the delay after which it started;
+    /// then it is cancelled and the first goes on. Of two tries that are both slow the first is ahead,
+    /// and without a limit such a pair costs as much as dozens of usual second tries. Default: no
+    /// limit, for requests of which the first try may never end; 1 to 100.
+    #[must_use]
+    pub fn second_max(mut self, delays: f64) -> Self {
+        self.second_max = Some(delays);
+        self
+    }
+
     fn validate(&self) -> Result<(), CollectiveError> {
         if !(0.5..=0.9999).contains(&self.quantile) {
             return Err(invalid("hedge quantile", self.quantile, "0.5..=0.9999"));
@@ -157,6 +169,10 @@ impl HedgeConfig {
         }
         if !(0.0..=1.0).contains(&self.extra_max) {
             return Err(invalid("hedge extra_max", self.extra_max, "0..=1"));
+        }
+        if self.second_max.is_some_and(|max| !(1.0..=100.0).contains(&max)) {
+            let max = self.second_max.unwrap_or_default();
+            return Err(invalid("hedge second_max", max, "1..=100 delays"));
         }
         if self.requests_min == 0 {
             return Err(invalid("hedge requests_min", 0, "at least 1 request"));
@@ -199,6 +215,12 @@ impl Hedge {
     fn delay(&self) -> Option<Duration> {
         let delay_ns = self.state.delay_ns.load(Ordering::Relaxed);
         (delay_ns != UNKNOWN).then(|| Duration::from_nanos(delay_ns))
+    }
+
+    /// How long a second try may take.
+    fn second_limit(&self) -> Option<Duration> {
+        let delays = self.state.config.second_max?;
+        self.delay().map(|delay| delay.mul_f64(delays))
     }
 
     /// One more second try, if the budget has it.
@@ -271,6 +293,14 @@ impl<T> Race<T> {
             outcome.open += 1;
         }
         open
+    }
+
+    /// Cancels the second try if the first may still answer.
+    fn give_up_second(&self) {
+        let outcome = lock(&self.outcome);
+        if outcome.result.is_none() && outcome.open > 1 {
+            self.tokens[1].cancel();
+        }
     }
 }
 
@@ -402,7 +432,16 @@ impl<F> Second<F> {
             token: Some(race.tokens[1].clone()),
         };
         // A rejected try is dropped and thereby ended.
-        drop(runtime.try_submit(task));
+        if runtime.try_submit(task).is_ok()
+            && let Some(limit) = race.hedge.second_limit()
+        {
+            let race = Arc::downgrade(race);
+            runtime.shared().timer.call_after(limit, move || {
+                if let Some(race) = race.upgrade() {
+                    race.give_up_second();
+                }
+            });
+        }
     }
 }
 
