@@ -170,7 +170,10 @@ impl HedgeConfig {
         if !(0.0..=1.0).contains(&self.extra_max) {
             return Err(invalid("hedge extra_max", self.extra_max, "0..=1"));
         }
-        if self.second_max.is_some_and(|max| !(1.0..=100.0).contains(&max)) {
+        if self
+            .second_max
+            .is_some_and(|max| !(1.0..=100.0).contains(&max))
+        {
             let max = self.second_max.unwrap_or_default();
             return Err(invalid("hedge second_max", max, "1..=100 delays"));
         }

@@ -4,7 +4,7 @@ use crate::clock::OnTime;
 use crate::error::TaskError;
 use crate::lanes::Lane;
 use crate::ledger::{Finished, Ledger};
-use crate::park::{Choice, Parker, Patience};
+use crate::park::{Choice, Parker, Patience, Punctuality};
 use crate::phase::Phase;
 use crate::primitive::Ordering;
 use crate::queue::Entry;
@@ -62,6 +62,7 @@ pub(crate) struct Worker {
     ticks: Cell<u32>,
     random: Cell<u64>,
     patience: Patience,
+    punctuality: Punctuality,
     /// About how many entries the own deque holds: what others steal is not seen, what comes in
     /// batches is not counted, and it begins anew when the deque is empty.
     own: Cell<u32>,
@@ -81,6 +82,7 @@ impl Worker {
             ticks: Cell::new(0),
             random,
             patience: Patience::new(),
+            punctuality: Punctuality::new(),
             own: Cell::new(0),
             unit_ns: Cell::new(BATCH_NS),
         }
@@ -196,9 +198,19 @@ impl Worker {
             }
             let alone = shared.sleepers.searching() <= 1;
             if !watch.goes_on(|| shared.clock.now_ns(), alone) {
-                return Search::Nothing;
+                if !alone || !self.awaits_delay() {
+                    return Search::Nothing;
+                }
+                std::hint::spin_loop();
             }
         }
+    }
+
+    /// Whether a delay is over so soon that a sleep would end late.
+    fn awaits_delay(&self) -> bool {
+        let shared = self.shared();
+        let due_ns = shared.delays.next_hint_ns();
+        due_ns.is_some_and(|due_ns| self.punctuality.stays_up(shared.clock.now_ns(), due_ns))
     }
 
     fn sleep(&self, parker: &Parker) {
@@ -212,8 +224,13 @@ impl Worker {
         match watched {
             None => shared.sleepers.sleep(self.index, parker, ready),
             Some(due_ns) => {
-                let time = Duration::from_nanos(due_ns.saturating_sub(from_ns));
-                shared.sleepers.sleep_for(self.index, parker, time, ready);
+                let time_ns = self.punctuality.set_out(from_ns, due_ns);
+                let time = Duration::from_nanos(time_ns);
+                let slept = shared.sleepers.sleep_for(self.index, parker, time, ready);
+                if slept {
+                    let late_ns = shared.clock.now_ns().saturating_sub(from_ns + time_ns);
+                    self.punctuality.came_late(late_ns);
+                }
             }
         }
         let until_ns = shared.clock.now_ns();

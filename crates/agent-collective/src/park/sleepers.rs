@@ -179,24 +179,25 @@ impl Sleepers {
         self.park(worker, parker);
     }
 
-    /// As [`sleep`](Self::sleep), for at most `time`.
+    /// As [`sleep`](Self::sleep), for at most `time`. Says whether it slept that long.
     pub fn sleep_for(
         &self,
         worker: usize,
         parker: &Parker,
         time: Duration,
         ready: impl FnOnce() -> bool,
-    ) {
+    ) -> bool {
         self.list(worker, true);
         if ready() && self.retract(worker) {
-            return;
+            return false;
         }
         let token = parker.park_timeout(time);
+        let timed_out = self.retract(worker);
         // Off the stack without a token: whoever took it off is about to give it.
-        if self.retract(worker) || token {
-            return;
+        if !timed_out && !token {
+            self.park(worker, parker);
         }
-        self.park(worker, parker);
+        timed_out
     }
 
     /// The searching worker counts as sleeping from now on.
