@@ -96,41 +96,91 @@ fn requests(
     })
 }
 
+/// What the requests of one round left, hedged beside unhedged.
+struct Hedged {
+    p99_ms: [f64; 2],
+    p999_ms: [f64; 2],
+    /// Shares of the time that the requests take unhedged, in per cent.
+    second_percent: f64,
+    all_percent: f64,
+    tries_percent: f64,
+}
+
+fn hedged_round(runtime: &Runtime, count: usize) -> Result<Hedged, BenchError> {
+    // Hedged requests take 0.87 of the time of unhedged ones, because slow tries are cancelled: 1.12 %
+    // of their time is less than 1 % of that.
+    let config = HedgeConfig::default()
+        .requests_min(50)
+        .factor(1.4)
+        .extra_max(0.013)
+        .extra_time_max(0.0112)
+        .second_max(1.5);
+    let hedge = Hedge::new(config)?;
+    let (hedged_spent, plain_spent) = (Arc::new(Spent::default()), Arc::new(Spent::default()));
+    let mut hedged = requests(runtime, count, Some(&hedge), &hedged_spent);
+    let mut plain = requests(runtime, count, None, &plain_spent);
+    let stats = hedge.stats();
+    let seconds = |ns: &AtomicU64| Duration::from_nanos(ns.load(Ordering::Relaxed)).as_secs_f64();
+    let plain_time = seconds(&plain_spent.first_ns);
+    let second_time = seconds(&hedged_spent.second_ns);
+    let mut both_ms = |q| [&mut hedged, &mut plain].map(|times| quantile_ns(times, q) / 1e6);
+    #[expect(clippy::cast_precision_loss, reason = "small counts")]
+    let tries_percent = 100.0 * stats.second_tries as f64 / stats.requests as f64;
+    Ok(Hedged {
+        p99_ms: both_ms(0.99),
+        p999_ms: both_ms(0.999),
+        second_percent: 100.0 * second_time / plain_time,
+        all_percent: 100.0 * (seconds(&hedged_spent.first_ns) + second_time) / plain_time,
+        tries_percent,
+    })
+}
+
+/// Hedged and unhedged requests by turns. The p999 of 10,000 requests are ten of them, and eight are
+/// under way when the machine stands still for some milliseconds: of the latencies the median of the
+/// rounds counts. Of the time in second tries the most of all rounds does.
 pub(crate) fn hedging(suite: &mut Suite) -> Result<(), BenchError> {
     let count = suite.size(40, 10_000);
     let runtime = Runtime::builder().workers(3 * CLIENTS).build()?;
-    let hedge = Hedge::new(HedgeConfig::default().extra_max(0.0115).second_max(1.5))?;
-    let (hedged_spent, plain_spent) = (Arc::new(Spent::default()), Arc::new(Spent::default()));
-    let mut hedged = requests(&runtime, count, Some(&hedge), &hedged_spent);
-    let mut plain = requests(&runtime, count, None, &plain_spent);
-    let stats = hedge.stats();
-    for (name, q, goal) in [("p99", 0.99, None), ("p999", 0.999, Some(0.16))] {
-        let row = Row::new(
-            &format!("hedged requests, 1 % at 20x, {name}"),
-            "ms",
-            quantile_ns(&mut hedged, q) / 1e6,
-        )
-        .against("unhedged", quantile_ns(&mut plain, q) / 1e6);
-        suite.record(match goal {
-            Some(goal) => row.goal(Goal::RatioAtMost(goal)),
-            None => row,
-        });
-    }
-    let seconds = |ns: &AtomicU64| Duration::from_nanos(ns.load(Ordering::Relaxed)).as_secs_f64();
-    let plain_time = seconds(&plain_spent.first_ns);
-    let extra = 100.0 * seconds(&hedged_spent.second_ns) / plain_time;
+    let rounds = (0..suite.size(1, 5)).map(|_| hedged_round(&runtime, count));
+    let rounds = rounds.collect::<Result<Vec<Hedged>, BenchError>>()?;
+    let sorted = |figure: &dyn Fn(&Hedged) -> f64| {
+        let mut figures: Vec<f64> = rounds.iter().map(figure).collect();
+        figures.sort_unstable_by(f64::total_cmp);
+        figures
+    };
+    let median = |figure: &dyn Fn(&Hedged) -> f64| sorted(figure)[rounds.len() / 2];
+    let most = |figure: &dyn Fn(&Hedged) -> f64| sorted(figure)[rounds.len() - 1];
+    let p99 = |of: usize| median(&|round| round.p99_ms[of]);
+    let p999 = |of: usize| median(&|round| round.p999_ms[of]);
     suite.record(
-        Row::new("hedged requests, time in second tries", "%", extra).goal(Goal::OursAtMost(1.0)),
+        Row::new("hedged requests, 1 % at 20x, p99", "ms", p99(0)).against("unhedged", p99(1)),
     );
-    let all = 100.0 * (seconds(&hedged_spent.first_ns) + seconds(&hedged_spent.second_ns));
-    suite.record(Row::new(
-        "hedged requests, time in all tries",
-        "%",
-        all / plain_time,
-    ));
-    #[expect(clippy::cast_precision_loss, reason = "small counts")]
-    let tries = 100.0 * stats.second_tries as f64 / stats.requests as f64;
-    suite.record(Row::new("hedged requests, second tries", "%", tries));
+    suite.record(
+        Row::new("hedged requests, 1 % at 20x, p999", "ms", p999(0))
+            .against("unhedged", p999(1))
+            .goal(Goal::RatioAtMost(0.16)),
+    );
+    for (name, figure) in [
+        ("least", sorted(&|round| round.p999_ms[0])[0]),
+        ("most", most(&|round| round.p999_ms[0])),
+    ] {
+        let name = format!("hedged requests, 1 % at 20x, p999, {name} of the rounds");
+        suite.record(Row::new(&name, "ms", figure));
+    }
+    suite.record(
+        Row::new(
+            "hedged requests, time in second tries, most of the rounds",
+            "%",
+            most(&|round| round.second_percent),
+        )
+        .goal(Goal::OursAtMost(1.0)),
+    );
+    for (name, figure) in [
+        ("time in all tries", most(&|round| round.all_percent)),
+        ("second tries", most(&|round| round.tries_percent)),
+    ] {
+        suite.record(Row::new(&format!("hedged requests, {name}"), "%", figure));
+    }
     Ok(())
 }
 

@@ -24,6 +24,8 @@ use std::time::Duration;
 
 /// The delay is computed anew after so many requests.
 const RENEWED_EVERY: u64 = 64;
+/// A timer that comes later than this part of the delay says that the machine stood still.
+const LATE_PARTS: u32 = 4;
 /// `no delay known yet`.
 const UNKNOWN: u64 = 0;
 
@@ -35,6 +37,7 @@ pub struct HedgeConfig {
     extra_max: f64,
     requests_min: u64,
     second_max: Option<f64>,
+    extra_time_max: Option<f64>,
 }
 
 /// When to try a second time, learnt from the requests so far. Share one among all requests of a
@@ -62,6 +65,10 @@ struct State {
     requests: AtomicU64,
     second_tries: AtomicU64,
     second_wins: AtomicU64,
+    /// Second tries that have not ended.
+    seconds_open: AtomicU64,
+    /// Time spent in first and in second tries that have ended.
+    spent_ns: [AtomicU64; 2],
     latency: Mutex<Latency>,
 }
 
@@ -116,6 +123,7 @@ impl Default for HedgeConfig {
             extra_max: 0.01,
             requests_min: 100,
             second_max: None,
+            extra_time_max: None,
         }
     }
 }
@@ -140,6 +148,15 @@ impl HedgeConfig {
     #[must_use]
     pub fn extra_max(mut self, share: f64) -> Self {
         self.extra_max = share;
+        self
+    }
+
+    /// The most time spent in second tries, as a share of the time spent in first tries; one that
+    /// has started counts with the delay until it ends. Default: no limit but that on their number;
+    /// 0 to 1.
+    #[must_use]
+    pub fn extra_time_max(mut self, share: f64) -> Self {
+        self.extra_time_max = Some(share);
         self
     }
 
@@ -171,6 +188,13 @@ impl HedgeConfig {
             return Err(invalid("hedge extra_max", self.extra_max, "0..=1"));
         }
         if self
+            .extra_time_max
+            .is_some_and(|share| !(0.0..=1.0).contains(&share))
+        {
+            let share = self.extra_time_max.unwrap_or_default();
+            return Err(invalid("hedge extra_time_max", share, "0..=1"));
+        }
+        if self
             .second_max
             .is_some_and(|max| !(1.0..=100.0).contains(&max))
         {
@@ -199,6 +223,8 @@ impl Hedge {
                 requests: AtomicU64::new(0),
                 second_tries: AtomicU64::new(0),
                 second_wins: AtomicU64::new(0),
+                seconds_open: AtomicU64::new(0),
+                spent_ns: [const { AtomicU64::new(0) }; 2],
                 latency: Mutex::new(Latency::new()?),
             }),
         })
@@ -229,6 +255,9 @@ impl Hedge {
     /// One more second try, if the budget has it.
     fn take_second_try(&self) -> bool {
         let state = &self.state;
+        if !self.has_time() {
+            return false;
+        }
         #[expect(
             clippy::cast_precision_loss,
             reason = "counts of requests stay far below 2^52"
@@ -242,6 +271,30 @@ impl Hedge {
             .second_tries
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
             .is_ok()
+    }
+
+    /// Whether the time budget has one more second try, if there is one.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a share of times, of which the last bits do not matter"
+    )]
+    fn has_time(&self) -> bool {
+        let state = &self.state;
+        let Some(share) = state.config.extra_time_max else {
+            return true;
+        };
+        let [first_ns, second_ns] = &state.spent_ns;
+        let tries = state.seconds_open.load(Ordering::Relaxed) + 1;
+        let reserved_ns = tries * state.delay_ns.load(Ordering::Relaxed);
+        let second_ns = second_ns.load(Ordering::Relaxed) + reserved_ns;
+        second_ns as f64 <= first_ns.load(Ordering::Relaxed) as f64 * share
+    }
+
+    /// A try has taken `ns`.
+    fn spend(&self, number: usize, ns: u64) {
+        if let Some(spent_ns) = self.state.spent_ns.get(number) {
+            spent_ns.fetch_add(ns, Ordering::Relaxed);
+        }
     }
 
     /// A request was answered after `ns`. Of one that the second try answered it is known only that
@@ -265,6 +318,10 @@ impl Hedge {
 impl<T> Race<T> {
     /// A try has ended. The first answer counts; a failure counts when no other try is open.
     fn end(&self, number: usize, result: Result<T, TaskError>) {
+        if number == 1 {
+            let open = &self.hedge.state.seconds_open;
+            open.fetch_sub(1, Ordering::Relaxed);
+        }
         let mut outcome = lock(&self.outcome);
         outcome.open = outcome.open.saturating_sub(1);
         if outcome.result.is_some() || (result.is_err() && outcome.open > 0) {
@@ -312,8 +369,14 @@ impl<T> Try<T> {
     where
         F: Fn(&TaskContext<'_>) -> T,
     {
+        let hedge = self.race.as_ref().map(|race| race.hedge.clone());
+        let from_ns = hedge.as_ref().map_or(0, |hedge| hedge.state.clock.now_ns());
         let result = catch_unwind(AssertUnwindSafe(|| job(context))).map_err(task_error);
         let error = result.as_ref().err().cloned();
+        if let Some(hedge) = hedge {
+            let now_ns = hedge.state.clock.now_ns();
+            hedge.spend(self.number, now_ns.saturating_sub(from_ns));
+        }
         if let Some(race) = self.race.take() {
             race.end(self.number, result);
         }
@@ -382,12 +445,7 @@ impl RuntimeHandle {
         };
         hedge.state.requests.fetch_add(1, Ordering::Relaxed);
         if let Some(delay) = hedge.delay() {
-            let (runtime, race) = (self.clone(), Arc::downgrade(&race));
-            self.shared().timer.call_after(delay, move || {
-                if let Some(race) = race.upgrade() {
-                    second.start(&runtime, &race);
-                }
-            });
+            second.start_after(delay, self, &race, true);
         }
         Ok(HedgedHandle {
             race,
@@ -417,6 +475,37 @@ impl<F> Second<F> {
         }
     }
 
+    /// Starts when the first try has not answered after `delay`. If the timer itself comes late by
+    /// a large part of that, the machine stood still and not the request, which then gets the time
+    /// back, once.
+    fn start_after<T>(
+        self,
+        delay: Duration,
+        runtime: &RuntimeHandle,
+        race: &Arc<Race<T>>,
+        is_patient: bool,
+    ) where
+        F: Fn(&TaskContext<'_>) -> T + Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        let (handle, race) = (runtime.clone(), Arc::downgrade(race));
+        let due_ns = runtime
+            .shared()
+            .clock
+            .now_ns()
+            .saturating_add(duration_ns(delay));
+        runtime.shared().timer.call_after(delay, move || {
+            let Some(race) = race.upgrade() else { return };
+            let now_ns = handle.shared().clock.now_ns();
+            let late = Duration::from_nanos(now_ns.saturating_sub(due_ns));
+            if is_patient && late > delay / LATE_PARTS {
+                self.start_after(late.min(delay), &handle, &race, false);
+            } else {
+                self.start(&handle, &race);
+            }
+        });
+    }
+
     /// The first try has not answered in the usual time.
     fn start<T>(self, runtime: &RuntimeHandle, race: &Arc<Race<T>>)
     where
@@ -426,6 +515,8 @@ impl<F> Second<F> {
         if race.latch.is_set() || !race.hedge.take_second_try() || !race.open_second() {
             return;
         }
+        let open = &race.hedge.state.seconds_open;
+        open.fetch_add(1, Ordering::Relaxed);
         let task = Task {
             capability: self.capability,
             job: tried(race, 1, self.job),

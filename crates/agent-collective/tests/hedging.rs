@@ -88,6 +88,25 @@ fn a_second_try_that_takes_too_long_is_cancelled_and_the_first_goes_on() {
 }
 
 #[test]
+fn the_time_budget_limits_second_tries() {
+    let runtime = runtime();
+    let tight = Hedge::new(eager().extra_time_max(0.0)).unwrap();
+    let wide = Hedge::new(eager().extra_time_max(1.0)).unwrap();
+    for (hedge, tried) in [(&tight, false), (&wide, true)] {
+        learn(&runtime, hedge);
+        for _ in 0..20 {
+            let slow = Task::repeatable("any", |_: &TaskContext<'_>| {
+                std::thread::sleep(Duration::from_millis(2));
+            });
+            runtime.submit_hedged(hedge, slow).unwrap().join().unwrap();
+        }
+        assert_eq!(hedge.stats().second_tries > 0, tried);
+    }
+    let error = Hedge::new(HedgeConfig::default().extra_time_max(2.0)).unwrap_err();
+    assert!(error.to_string().contains("hedge extra_time_max is 2"));
+}
+
+#[test]
 fn the_budget_limits_second_tries() {
     let runtime = runtime();
     let none = Hedge::new(eager().extra_max(0.0)).unwrap();

@@ -1,13 +1,15 @@
 //! How much earlier than wanted a worker ends a sleep that has an end.
 //!
 //! The system ends such a sleep late: on an idle processor it first has to wake, which took some 70 us
-//! of a sleep of 10 ms. So a worker sleeps shorter by what it came late lately and looks for work in
-//! the rest, as it does before any sleep.
+//! of a sleep of 10 ms and 120 us one time in ten. So a worker sleeps shorter by one and a half times
+//! what it came late lately, and looks for work in the rest, as it does before any sleep.
 
 use std::cell::Cell;
 
+/// How late the first sleep is taken to end.
+const LATE_NS_FIRST: u64 = 60_000;
 /// Most nanoseconds that a worker gets up earlier.
-const LEAD_NS_MAX: u64 = 100_000;
+const LEAD_NS_MAX: u64 = 150_000;
 /// It gets up earlier by at most this part of the sleep, and stays up for what is due by the same
 /// time afterwards, which bounds the processor time spent on it to twice this part.
 const SLEEP_PARTS: u64 = 64;
@@ -26,7 +28,7 @@ pub(crate) struct Punctuality {
 impl Punctuality {
     pub(crate) fn new() -> Self {
         Self {
-            late_ns: Cell::new(0),
+            late_ns: Cell::new(LATE_NS_FIRST),
             lead_ns: Cell::new(0),
             until_ns: Cell::new(0),
         }
@@ -36,7 +38,7 @@ impl Punctuality {
     pub(crate) fn set_out(&self, now_ns: u64, due_ns: u64) -> u64 {
         let ns = due_ns.saturating_sub(now_ns);
         let late_ns = self.late_ns.get();
-        let lead_ns = (late_ns + late_ns / 4)
+        let lead_ns = (late_ns + late_ns / 2)
             .min(LEAD_NS_MAX)
             .min(ns / SLEEP_PARTS);
         self.lead_ns.set(lead_ns);
@@ -64,12 +66,11 @@ mod tests {
     fn who_came_late_sets_out_earlier_within_bounds() {
         let punctuality = Punctuality::new();
         let sleep_ns = |ns: u64| punctuality.set_out(500, 500 + ns);
-        assert_eq!(sleep_ns(10_000_000), 10_000_000);
         for _ in 0..20 {
             punctuality.came_late(60_000);
         }
         let early_ns = 10_000_000 - sleep_ns(10_000_000);
-        assert!((60_000..80_000).contains(&early_ns), "{early_ns} ns");
+        assert!((80_000..100_000).contains(&early_ns), "{early_ns} ns");
         let due_ns = 10_000_500;
         assert!(punctuality.stays_up(due_ns - early_ns, due_ns));
         assert!(!punctuality.stays_up(due_ns - 2 * early_ns, due_ns));
@@ -80,7 +81,7 @@ mod tests {
         for _ in 0..20 {
             punctuality.came_late(1_000_000_000);
         }
-        assert_eq!(sleep_ns(1_000_000_000), 999_900_000);
+        assert_eq!(sleep_ns(1_000_000_000), 999_850_000);
         for _ in 0..60 {
             punctuality.came_late(0);
         }
