@@ -224,7 +224,7 @@ impl Hedge {
                 second_tries: AtomicU64::new(0),
                 second_wins: AtomicU64::new(0),
                 seconds_open: AtomicU64::new(0),
-                spent_ns: [const { AtomicU64::new(0) }; 2],
+                spent_ns: std::array::from_fn(|_| AtomicU64::new(0)),
                 latency: Mutex::new(Latency::new()?),
             }),
         })
