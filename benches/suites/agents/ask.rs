@@ -178,21 +178,26 @@ type Question = (u64, tokio::sync::oneshot::Sender<u64>);
 /// An agent asked from a thread outside: one question after the other, and with pauses in which the
 /// workers fall asleep. The peers are two threads with a channel each way, and two threads that
 /// park and unpark each other.
+///
+/// `call` says in one step that the answer is waited for, so the message may be handled in the seat
+/// of a worker that sleeps on; `ask` and `join` say it in two, and a worker is woken in between, as
+/// the peers wake each other. Both have rows; the goals stand at `call`.
 pub(crate) fn across_cores(suite: &mut Suite, runtime: &Runtime) -> Result<(), BenchError> {
     let agent = runtime.spawn_agent(AgentConfig::new("echo", "work"), || Echo(0))?;
-    let ask = |pause: Duration| {
-        let agent = &agent;
-        move |count: usize| -> Vec<Duration> {
-            let one = |i: u64| {
-                std::thread::sleep(pause);
-                let start = Instant::now();
-                let answer = agent.ask(i).expect("the agent lives").join();
-                let took = start.elapsed();
-                assert_eq!(answer, Ok(i));
-                took
+    let ask = |pause: Duration, in_one_step: bool, count: usize| -> Vec<Duration> {
+        let one = |i: u64| {
+            std::thread::sleep(pause);
+            let start = Instant::now();
+            let answer = if in_one_step {
+                agent.call(i).ok()
+            } else {
+                agent.ask(i).ok().and_then(|handle| handle.join().ok())
             };
-            (0..count as u64).map(one).collect()
-        }
+            let took = start.elapsed();
+            assert_eq!(answer, Some(i));
+            took
+        };
+        (0..count as u64).map(one).collect()
     };
     let (to, questions) = crossbeam_channel::bounded::<u64>(1);
     let (answers, from) = crossbeam_channel::bounded::<u64>(1);
@@ -201,8 +206,9 @@ pub(crate) fn across_cores(suite: &mut Suite, runtime: &Runtime) -> Result<(), B
             let _ = answers.send(question);
         }
     });
-    let channel = |count: usize| -> Vec<Duration> {
+    let channel = |pause: Duration, count: usize| -> Vec<Duration> {
         let one = |i: u64| {
+            std::thread::sleep(pause);
             let start = Instant::now();
             let sent = to.send(i);
             let answer = from.recv();
@@ -213,38 +219,66 @@ pub(crate) fn across_cores(suite: &mut Suite, runtime: &Runtime) -> Result<(), B
         (0..count as u64).map(one).collect()
     };
     let (each, rounds) = (suite.size(20, 4_000), suite.size(1, 5));
-    let (mut ours, mut theirs) = by_turns(rounds, each, ask(Duration::ZERO), channel);
+    let hot = Duration::ZERO;
+    let mut in_two_steps = Vec::new();
+    let both = |count: usize| {
+        in_two_steps.extend(ask(hot, false, count));
+        ask(hot, true, count)
+    };
+    let (mut calls, mut theirs) = by_turns(rounds, each, both, |count| channel(hot, count));
+    let peer = quantile_ns(&mut theirs, 0.5);
     suite.record(
         Row::new(
-            "ask across cores, hot, p50",
+            "ask across cores (call), hot, p50",
             "ns",
-            quantile_ns(&mut ours, 0.5),
+            quantile_ns(&mut calls, 0.5),
         )
-        .against("crossbeam-channel", quantile_ns(&mut theirs, 0.5))
+        .against("crossbeam-channel", peer)
         .goal(Goal::RatioAtMost(1.2)),
+    );
+    suite.record(
+        Row::new(
+            "ask across cores (ask and join), hot, p50",
+            "ns",
+            quantile_ns(&mut in_two_steps, 0.5),
+        )
+        .against("crossbeam-channel", peer),
     );
     suite.record(
         Row::new(
             "ask across agents, p99",
             "ms",
-            quantile_ns(&mut ours, 0.99) / 1e6,
+            quantile_ns(&mut in_two_steps, 0.99) / 1e6,
         )
         .goal(Goal::OursAtMost(20.0)),
     );
-    drop(to);
-    let _ = server.join();
     let pause = Duration::from_millis(2);
     let each = suite.size(2, 100);
-    let (mut ours, mut theirs) = by_turns(rounds, each, ask(pause), |count| parks(count, pause));
+    let (mut in_two_steps, mut channels) = (Vec::new(), Vec::new());
+    let both = |count: usize| {
+        in_two_steps.extend(ask(pause, false, count));
+        ask(pause, true, count)
+    };
+    let peers = |count: usize| {
+        channels.extend(channel(pause, count));
+        parks(count, pause)
+    };
+    let (mut calls, mut floor) = by_turns(rounds, each, both, peers);
+    drop(to);
+    let _ = server.join();
+    let us = |times: &mut Vec<Duration>| quantile_ns(times, 0.5) / 1e3;
+    let (floor, channels) = (us(&mut floor), us(&mut channels));
+    let name = "ask across cores (call), parked, p50";
     suite.record(
-        Row::new(
-            "ask across cores, parked, p50",
-            "us",
-            quantile_ns(&mut ours, 0.5) / 1e3,
-        )
-        .against("park and unpark", quantile_ns(&mut theirs, 0.5) / 1e3)
-        .goal(Goal::RatioAtMost(1.1)),
+        Row::new(name, "us", us(&mut calls))
+            .against("park and unpark", floor)
+            .goal(Goal::RatioAtMost(1.1)),
     );
+    suite.record(Row::new(name, "us", us(&mut calls)).against("crossbeam-channel", channels));
+    let name = "ask across cores (ask and join), parked, p50";
+    for (peer, figure) in [("park and unpark", floor), ("crossbeam-channel", channels)] {
+        suite.record(Row::new(name, "us", us(&mut in_two_steps)).against(peer, figure));
+    }
     Ok(())
 }
 

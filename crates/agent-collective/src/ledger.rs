@@ -78,9 +78,18 @@ pub(crate) struct Ledger {
     busy_unread_ns: Own,
     /// One more than the team that ran last; 0 before the first.
     last_team: Own,
+    /// 1 while another thread than the worker's own writes, whose CPU clock is another.
+    guest: Own,
+    /// CPU time of guests that has not been shared out.
+    guest_cpu_ns: Own,
     rows: Box<[LiveRow]>,
     /// Team and deadline of each unfinished unit that has one, the innermost last.
     open: Mutex<Vec<(usize, u64)>>,
+}
+
+/// What a book held when a guest came.
+pub(crate) struct GuestEntry {
+    running_ns: u64,
 }
 
 /// A consistent copy of a [`Ledger`].
@@ -198,6 +207,8 @@ impl Ledger {
             cpu_read_ns: Own::default(),
             busy_unread_ns: Own::default(),
             last_team: Own::default(),
+            guest: Own::default(),
+            guest_cpu_ns: Own::default(),
             rows: (0..teams).map(|_| LiveRow::new(latency)).collect(),
             open: Mutex::new(Vec::new()),
         };
@@ -286,9 +297,33 @@ impl Ledger {
                 }
             }
         };
-        if self.busy_unread_ns.get() >= interval_ns {
+        if self.busy_unread_ns.get() >= interval_ns && self.guest.get() == 0 {
             self.read_cpu();
         }
+    }
+
+    /// Another thread writes on the sleeping worker's behalf from now on.
+    pub(crate) fn admit_guest(&self) -> GuestEntry {
+        self.guest.set(1);
+        GuestEntry {
+            running_ns: self.unread_running_ns(),
+        }
+    }
+
+    /// That thread has used `cpu_ns` of CPU time; if it has not measured that, what ran in the
+    /// meantime is taken for it.
+    pub(crate) fn dismiss_guest(&self, entry: &GuestEntry, cpu_ns: Option<u64>) {
+        let ran_ns = self.unread_running_ns().saturating_sub(entry.running_ns);
+        self.guest_cpu_ns.add(cpu_ns.unwrap_or(ran_ns));
+        self.guest.set(0);
+        if self.busy_unread_ns.get() >= CPU_READ_INTERVAL_NS {
+            self.busy_unread_ns.set(0);
+            self.share_cpu(0);
+        }
+    }
+
+    fn unread_running_ns(&self) -> u64 {
+        self.rows.iter().map(|row| row.unread_ns.get()).sum()
     }
 
     /// A unit of work starts; returns the phase it interrupts.
@@ -410,14 +445,21 @@ impl Ledger {
         balance
     }
 
-    /// Shares the CPU time since the last reading out by unread running and overhead time.
+    /// Shares out the CPU time since the last reading.
     fn read_cpu(&self) {
         let cpu_ns = thread_cpu_ns();
-        let used_ns = u128::from(cpu_ns.saturating_sub(self.cpu_read_ns.get()));
+        let used_ns = cpu_ns.saturating_sub(self.cpu_read_ns.get());
         self.cpu_read_ns.set(cpu_ns);
         self.busy_unread_ns.set(0);
+        self.share_cpu(used_ns);
+    }
+
+    /// Shares CPU time of the worker and that of its guests out by unread running and overhead time.
+    fn share_cpu(&self, used_ns: u64) {
+        let used_ns = u128::from(used_ns + self.guest_cpu_ns.get());
+        self.guest_cpu_ns.set(0);
         let overhead_ns = self.overhead_unread_ns.get();
-        let unread_ns = overhead_ns + self.rows.iter().map(|row| row.unread_ns.get()).sum::<u64>();
+        let unread_ns = overhead_ns + self.unread_running_ns();
         self.write(|| {
             let mut left_ns = used_ns;
             for row in self.rows.iter().filter(|row| row.unread_ns.get() > 0) {

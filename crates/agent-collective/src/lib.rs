@@ -60,6 +60,7 @@ mod config;
 mod error;
 #[cfg_attr(not(neurectomy_loom), allow(unreachable_pub))]
 mod gate;
+mod guest;
 mod hedge;
 #[cfg_attr(not(neurectomy_loom), allow(unreachable_pub))]
 mod intake;

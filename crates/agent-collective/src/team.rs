@@ -73,6 +73,17 @@ impl Team {
         None
     }
 
+    /// Takes a turn if there is one now.
+    pub(crate) fn try_turn(&self) -> bool {
+        let Some(turns) = &self.turns else {
+            return true;
+        };
+        let mut turns = lock(turns);
+        let free = turns.taken < turns.max;
+        turns.taken += usize::from(free);
+        free
+    }
+
     /// An entry that had a turn is done; the turn goes to the next one, which is returned.
     pub(crate) fn end_turn(&self) -> Option<Entry> {
         let mut turns = lock(self.turns.as_ref()?);

@@ -135,6 +135,12 @@ impl Timer {
         next_ns != NEVER_NS && next_ns <= self.inner.clock.now_ns()
     }
 
+    /// When the next call is due, as seen without the lock.
+    pub(crate) fn next_hint_ns(&self) -> Option<u64> {
+        let next_ns = self.inner.next_ns.load(Ordering::Relaxed);
+        (next_ns != NEVER_NS).then_some(next_ns)
+    }
+
     /// The caller would watch the timer while it sleeps: when the next call is due, unless none
     /// waits or somebody else watches. Ends with [`end_watch`](Self::end_watch).
     pub(crate) fn begin_watch(&self) -> Option<u64> {

@@ -4,7 +4,7 @@ use crate::clock::OnTime;
 use crate::error::TaskError;
 use crate::lanes::Lane;
 use crate::ledger::{Finished, Ledger};
-use crate::park::{Choice, Parker, Patience};
+use crate::park::{Choice, Parker, Patience, Punctuality};
 use crate::phase::Phase;
 use crate::primitive::Ordering;
 use crate::queue::Entry;
@@ -52,16 +52,17 @@ struct Frame {
     agent: bool,
 }
 
-/// The state that only the worker's own thread touches.
+/// The state that only one thread touches: the worker's own, or that of a guest in its seat.
 pub(crate) struct Worker {
     runtime: RuntimeHandle,
     index: usize,
-    deque: Deque<Entry>,
-    parker: Parker,
+    /// None for a guest, who looks for no work.
+    deque: Option<Deque<Entry>>,
     frames: RefCell<Vec<Frame>>,
     ticks: Cell<u32>,
     random: Cell<u64>,
     patience: Patience,
+    punctuality: Punctuality,
     /// About how many entries the own deque holds: what others steal is not seen, what comes in
     /// batches is not counted, and it begins anew when the deque is empty.
     own: Cell<u32>,
@@ -70,23 +71,18 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(
-        runtime: RuntimeHandle,
-        index: usize,
-        deque: Deque<Entry>,
-        parker: Parker,
-    ) -> Self {
+    pub(crate) fn new(runtime: RuntimeHandle, index: usize, deque: Option<Deque<Entry>>) -> Self {
         let random = Cell::new((index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let frames = RefCell::new(Vec::new());
         Self {
             runtime,
             index,
             deque,
-            parker,
             frames,
             ticks: Cell::new(0),
             random,
             patience: Patience::new(),
+            punctuality: Punctuality::new(),
             own: Cell::new(0),
             unit_ns: Cell::new(BATCH_NS),
         }
@@ -98,6 +94,18 @@ impl Worker {
             .try_with(|current| current.borrow().clone())
             .ok()
             .flatten()
+    }
+
+    /// Whether the calling thread is no worker.
+    pub(crate) fn is_outside() -> bool {
+        CURRENT
+            .try_with(|current| current.borrow().is_none())
+            .unwrap_or(false)
+    }
+
+    /// Says which worker the calling thread is from now on.
+    pub(crate) fn set_current(worker: Option<Rc<Self>>) {
+        CURRENT.set(worker);
     }
 
     /// The worker whose thread this is, if it belongs to `runtime`.
@@ -118,13 +126,13 @@ impl Worker {
     }
 
     /// The body of the worker's thread: runs entries until the runtime has shut down.
-    pub(crate) fn main(self) {
+    pub(crate) fn main(self, parker: &Parker) {
         let _guard = AbortOnUnwind;
         let _on_time = OnTime::begin();
         let worker = Rc::new(self);
         CURRENT.set(Some(Rc::clone(&worker)));
         worker.shared().wait_for_opening(worker.index);
-        while let Some(entry) = worker.next_entry() {
+        while let Some(entry) = worker.next_entry(parker) {
             worker.run_entry(entry);
         }
         worker.ledger().close(worker.shared().clock.now_ns());
@@ -136,15 +144,19 @@ impl Worker {
     /// otherwise. Says whom to wake.
     pub(crate) fn push(&self, entry: Entry) -> Choice {
         let own = entry.preferred().is_none_or(|worker| worker == self.index);
-        if entry.priority() == Priority::Normal && own && self.own.get() < OWN_MAX {
-            self.own.set(self.own.get() + 1);
-            self.deque.push(entry);
-            return Choice::Any;
+        match &self.deque {
+            Some(deque)
+                if entry.priority() == Priority::Normal && own && self.own.get() < OWN_MAX =>
+            {
+                self.own.set(self.own.get() + 1);
+                deque.push(entry);
+                Choice::Any
+            }
+            _ => self.shared().queues.push(entry),
         }
-        self.shared().queues.push(entry)
     }
 
-    fn next_entry(&self) -> Option<Entry> {
+    fn next_entry(&self, parker: &Parker) -> Option<Entry> {
         if let Some(entry) = self.take_near() {
             return Some(entry);
         }
@@ -162,7 +174,7 @@ impl Worker {
                     shared.sleepers.wake_all();
                     return None;
                 }
-                Search::Nothing => self.sleep(),
+                Search::Nothing => self.sleep(parker),
             }
         }
     }
@@ -186,12 +198,22 @@ impl Worker {
             }
             let alone = shared.sleepers.searching() <= 1;
             if !watch.goes_on(|| shared.clock.now_ns(), alone) {
-                return Search::Nothing;
+                if !alone || !self.awaits_delay() {
+                    return Search::Nothing;
+                }
+                std::hint::spin_loop();
             }
         }
     }
 
-    fn sleep(&self) {
+    /// Whether a delay is over so soon that a sleep would end late.
+    fn awaits_delay(&self) -> bool {
+        let shared = self.shared();
+        let due_ns = shared.delays.next_hint_ns();
+        due_ns.is_some_and(|due_ns| self.punctuality.stays_up(shared.clock.now_ns(), due_ns))
+    }
+
+    fn sleep(&self, parker: &Parker) {
         let shared = self.shared();
         let from_ns = shared.clock.now_ns();
         self.ledger().switch(from_ns, Phase::Idle);
@@ -200,12 +222,15 @@ impl Worker {
         // on right there, without a thread that only keeps the time and has to wake a worker first.
         let watched = shared.delays.begin_watch();
         match watched {
-            None => shared.sleepers.sleep(self.index, &self.parker, ready),
+            None => shared.sleepers.sleep(self.index, parker, ready),
             Some(due_ns) => {
-                let time = Duration::from_nanos(due_ns.saturating_sub(from_ns));
-                shared
-                    .sleepers
-                    .sleep_for(self.index, &self.parker, time, ready);
+                let time_ns = self.punctuality.set_out(from_ns, due_ns);
+                let time = Duration::from_nanos(time_ns);
+                let slept = shared.sleepers.sleep_for(self.index, parker, time, ready);
+                if slept {
+                    let late_ns = shared.clock.now_ns().saturating_sub(from_ns + time_ns);
+                    self.punctuality.came_late(late_ns);
+                }
             }
         }
         let until_ns = shared.clock.now_ns();
@@ -214,6 +239,15 @@ impl Worker {
             shared.delays.end_watch();
         }
         self.patience.slept(until_ns.saturating_sub(from_ns));
+    }
+
+    /// Moving average of the time that a unit takes, in nanoseconds.
+    pub(crate) fn unit_ns(&self) -> u64 {
+        self.unit_ns.get()
+    }
+
+    pub(crate) fn set_unit_ns(&self, ns: u64) {
+        self.unit_ns.set(ns);
     }
 
     /// How many entries to take from the shared queue at a time.
@@ -249,11 +283,11 @@ impl Worker {
         }
         self.pop()
             .or_else(|| queues.take_inbox(self.index))
-            .or_else(|| queues.take_normal_batch(&self.deque, self.batch()))
+            .or_else(|| queues.take_normal_batch(self.deque.as_ref()?, self.batch()))
     }
 
     fn pop(&self) -> Option<Entry> {
-        let popped = self.deque.pop();
+        let popped = self.deque.as_ref()?.pop();
         self.own.set(match &popped {
             Some(_) => self.own.get().saturating_sub(1),
             None => 0,
@@ -264,7 +298,10 @@ impl Worker {
     fn take_anywhere(&self) -> Option<Entry> {
         let queues = &self.shared().queues;
         self.take_near()
-            .or_else(|| queues.steal(self.index, self.next_random(), &self.deque, self.batch()))
+            .or_else(|| {
+                let deque = self.deque.as_ref()?;
+                queues.steal(self.index, self.next_random(), deque, self.batch())
+            })
             .or_else(|| queues.take_low())
     }
 

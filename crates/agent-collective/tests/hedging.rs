@@ -62,6 +62,51 @@ fn the_second_try_answers_and_the_first_is_cancelled() {
 }
 
 #[test]
+fn a_second_try_that_takes_too_long_is_cancelled_and_the_first_goes_on() {
+    let runtime = runtime();
+    let hedge = Hedge::new(eager().second_max(1.0)).unwrap();
+    learn(&runtime, &hedge);
+    let before = hedge.stats();
+    let ended = AtomicUsize::new(0);
+    // Whichever try is cancelled lets the other one answer.
+    let task = Task::repeatable("any", move |context: &TaskContext<'_>| {
+        while ended.load(Ordering::SeqCst) == 0 {
+            if context.is_cancelled() {
+                ended.store(1, Ordering::SeqCst);
+                context.checkpoint();
+            }
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        7
+    });
+    let handle = runtime.submit_hedged(&hedge, task).unwrap();
+    assert_eq!(handle.join(), Ok(7));
+    assert_eq!(hedge.stats().second_wins, before.second_wins);
+    assert!(runtime.shutdown().teams[0].cancelled >= 1);
+    let error = Hedge::new(HedgeConfig::default().second_max(0.5)).unwrap_err();
+    assert!(error.to_string().contains("hedge second_max is 0.5"));
+}
+
+#[test]
+fn the_time_budget_limits_second_tries() {
+    let runtime = runtime();
+    let tight = Hedge::new(eager().extra_time_max(0.0)).unwrap();
+    let wide = Hedge::new(eager().extra_time_max(1.0)).unwrap();
+    for (hedge, tried) in [(&tight, false), (&wide, true)] {
+        learn(&runtime, hedge);
+        for _ in 0..20 {
+            let slow = Task::repeatable("any", |_: &TaskContext<'_>| {
+                std::thread::sleep(Duration::from_millis(2));
+            });
+            runtime.submit_hedged(hedge, slow).unwrap().join().unwrap();
+        }
+        assert_eq!(hedge.stats().second_tries > 0, tried);
+    }
+    let error = Hedge::new(HedgeConfig::default().extra_time_max(2.0)).unwrap_err();
+    assert!(error.to_string().contains("hedge extra_time_max is 2"));
+}
+
+#[test]
 fn the_budget_limits_second_tries() {
     let runtime = runtime();
     let none = Hedge::new(eager().extra_max(0.0)).unwrap();

@@ -458,3 +458,110 @@ fn a_task_is_run_once_or_cancelled() {
         assert_eq!(runs.load(Ordering::Relaxed), usize::from(!withdrawn));
     });
 }
+
+/// A pool whose worker has something that only it may touch, or a guest in its seat.
+struct Seated {
+    pool: Arc<Pool>,
+    books: loom::cell::UnsafeCell<usize>,
+}
+
+// SAFETY: whoever touches the books has the seat, which is what the models check: loom reports two
+// accesses that are not ordered.
+unsafe impl Sync for Seated {}
+
+impl Seated {
+    fn new() -> (Arc<Self>, Parker) {
+        let (pool, mut parkers) = Pool::new(1);
+        let books = loom::cell::UnsafeCell::new(0);
+        (Arc::new(Self { pool, books }), parkers.pop().unwrap())
+    }
+
+    fn write(&self) {
+        self.books.with_mut(|books| unsafe { *books += 1 });
+    }
+
+    /// Works in the worker's seat if that sleeps, or leaves an item for it.
+    fn visit(&self, leaves_an_item: bool) {
+        let seat = self.pool.sleepers.occupy();
+        if seat.is_some() {
+            self.write();
+        }
+        if leaves_an_item || seat.is_none() {
+            self.pool.submit();
+        }
+        if let Some(seat) = seat {
+            self.pool.sleepers.vacate(seat, || !self.pool.is_empty());
+        }
+    }
+
+    fn work(&self, parker: &Parker, items: usize) {
+        for _ in 0..items {
+            self.pool.work(0, parker, 1);
+            self.write();
+        }
+    }
+}
+
+/// Guest and worker never write at the same time, and an item that comes while the only seat is
+/// taken is not forgotten, wherever it comes from.
+#[test]
+fn a_seat_belongs_to_one_and_loses_no_item() {
+    check(3, || {
+        let (seated, parker) = Seated::new();
+        let worker = thread::spawn({
+            let seated = Arc::clone(&seated);
+            move || seated.work(&parker, 2)
+        });
+        let guest = thread::spawn({
+            let seated = Arc::clone(&seated);
+            move || seated.visit(true)
+        });
+        seated.pool.submit();
+        worker.join().unwrap();
+        guest.join().unwrap();
+    });
+}
+
+/// Two threads want the same seat: one gets it, the other leaves an item or comes later.
+#[test]
+fn two_guests_do_not_share_a_seat() {
+    check(2, || {
+        let (seated, parker) = Seated::new();
+        let worker = thread::spawn({
+            let seated = Arc::clone(&seated);
+            move || seated.work(&parker, 2)
+        });
+        let guest = thread::spawn({
+            let seated = Arc::clone(&seated);
+            move || seated.visit(true)
+        });
+        seated.visit(true);
+        worker.join().unwrap();
+        guest.join().unwrap();
+    });
+}
+
+/// A guest sits in the seat of a worker while everybody is told that the pool is closed.
+#[test]
+fn a_worker_whose_seat_was_taken_learns_of_the_end() {
+    check(3, || {
+        let (seated, parker) = Seated::new();
+        let worker = thread::spawn({
+            let seated = Arc::clone(&seated);
+            move || seated.pool.work(0, &parker, usize::MAX)
+        });
+        let guest = thread::spawn({
+            let seated = Arc::clone(&seated);
+            move || {
+                if let Some(seat) = seated.pool.sleepers.occupy() {
+                    let pool = &seated.pool;
+                    let ready = || !pool.is_empty() || pool.closed.load(Ordering::Acquire);
+                    pool.sleepers.vacate(seat, ready);
+                }
+            }
+        });
+        seated.pool.close();
+        worker.join().unwrap();
+        guest.join().unwrap();
+    });
+}

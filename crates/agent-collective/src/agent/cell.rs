@@ -6,6 +6,7 @@ use super::{Agent, AgentConfig};
 use crate::clock::{NEVER_NS, duration_ns};
 use crate::error::{CollectiveError, Rejection, TaskError};
 use crate::gate::Gate;
+use crate::guest::Guest;
 use crate::lanes::Lane;
 use crate::memory::MemoryBudget;
 use crate::primitive::{AtomicBool, AtomicU64, Mutex, Ordering, lock};
@@ -50,6 +51,7 @@ pub(super) struct AgentCell<A: Agent> {
     restarts_max: usize,
     restart_window: Duration,
     pub(super) memory: MemoryBudget,
+    runs_on_caller: bool,
     place: Option<Place>,
     /// The supervisor wants it made anew before the next message.
     remake: AtomicBool,
@@ -124,6 +126,7 @@ impl<A: Agent> AgentCell<A> {
             restarts_max: config.restarts_max,
             restart_window: config.restart_window,
             memory,
+            runs_on_caller: config.runs_on_caller,
             place,
             remake: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -285,6 +288,36 @@ impl<A: Agent> AgentCell<A> {
         worker: &Worker,
         message: A::Message,
     ) -> Result<Result<A::Reply, TaskError>, A::Message> {
+        self.handle_at_once(worker, message, true)
+    }
+
+    /// Handles one message on the calling thread, which is no worker, in the seat of a worker that
+    /// sleeps, if there is one, nothing else is queued, the team has a turn, the agent is idle and
+    /// its mailbox empty; otherwise gives it back.
+    pub(super) fn handle_on_caller(
+        &self,
+        message: A::Message,
+    ) -> Result<Result<A::Reply, TaskError>, A::Message> {
+        if !self.runs_on_caller {
+            return Err(message);
+        }
+        let Some(guest) = Guest::sit_down(&self.runtime) else {
+            return Err(message);
+        };
+        if !self.shared().teams[self.team].try_turn() {
+            return Err(message);
+        }
+        let handled = self.handle_at_once(guest.worker(), message, false);
+        self.shared().end_turn(self.team);
+        handled
+    }
+
+    fn handle_at_once(
+        &self,
+        worker: &Worker,
+        message: A::Message,
+        from_task: bool,
+    ) -> Result<Result<A::Reply, TaskError>, A::Message> {
         if worker.check_nesting().is_err() {
             return Err(message);
         }
@@ -295,7 +328,7 @@ impl<A: Agent> AgentCell<A> {
             }
             mailbox.driven = true;
         }
-        if !self.shared().announce(true) {
+        if !self.shared().announce(from_task) {
             self.end_driving(worker);
             return Err(message);
         }

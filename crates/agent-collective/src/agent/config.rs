@@ -21,6 +21,7 @@ pub struct AgentConfig {
     pub(super) restarts_max: usize,
     pub(super) restart_window: Duration,
     pub(super) memory_bytes_max: usize,
+    pub(super) runs_on_caller: bool,
 }
 
 impl AgentConfig {
@@ -33,6 +34,7 @@ impl AgentConfig {
             restarts_max: 3,
             restart_window: Duration::from_secs(5),
             memory_bytes_max: MEMORY_BYTES_DEFAULT,
+            runs_on_caller: true,
         }
     }
 
@@ -59,6 +61,17 @@ impl AgentConfig {
     #[must_use]
     pub fn memory_bytes_max(mut self, bytes: usize) -> Self {
         self.memory_bytes_max = bytes;
+        self
+    }
+
+    /// Whether a [`call`](crate::AgentRef::call) from a thread that is no worker may handle its
+    /// message on that thread, in the place of a worker that sleeps, so that nobody has to be woken.
+    /// Default yes. No for handlers that need the stack of a worker
+    /// ([`stack_bytes`](crate::RuntimeBuilder::stack_bytes)), or that must not meet the thread-local
+    /// values of their callers.
+    #[must_use]
+    pub fn runs_on_caller(mut self, yes: bool) -> Self {
+        self.runs_on_caller = yes;
         self
     }
 

@@ -92,10 +92,20 @@ impl<A: Agent> AgentRef<A> {
         Ok(JoinHandle::new(reply))
     }
 
-    /// Asks and waits for the answer. From inside a task, if nobody handles messages of the agent
-    /// at the moment and none wait, the message is handled right there without passing through
-    /// mailbox and queue; otherwise the same as [`ask`](Self::ask) and
-    /// [`join`](JoinHandle::join).
+    /// Asks and waits for the answer: the same as [`ask`](Self::ask) and
+    /// [`join`](JoinHandle::join), but for two cases that spare mailbox and queue, if nobody handles
+    /// messages of the agent at the moment and none wait:
+    ///
+    /// - From inside a task the message is handled right there.
+    /// - From a thread that is no worker, while a worker sleeps and nothing is queued, it is handled
+    ///   on the calling thread in the place of that worker, which sleeps on: waking it and being
+    ///   woken by it would take most of the time. The handler sees that worker's index, its
+    ///   time is booked as that worker's, a panic costs the message as ever, and what it submits runs
+    ///   on the workers. It runs on the caller's stack and sees the caller's thread-local values;
+    ///   [`AgentConfig::runs_on_caller`](crate::AgentConfig::runs_on_caller) switches this off.
+    ///
+    /// There is no time limit: it waits for as long as the handler takes. For one, use `ask` and
+    /// [`wait_timeout`](JoinHandle::wait_timeout).
     ///
     /// # Errors
     /// [`CollectiveError::Rejected`] as [`tell`](Self::tell), [`CollectiveError::Task`] as `join`.
@@ -106,7 +116,10 @@ impl<A: Agent> AgentRef<A> {
                 Ok(result) => return Ok(result?),
                 Err(message) => message,
             },
-            None => message,
+            None => match self.cell.handle_on_caller(message) {
+                Ok(result) => return Ok(result?),
+                Err(message) => message,
+            },
         };
         let handle = self.ask(message).map_err(Rejected::into_parts);
         match handle {

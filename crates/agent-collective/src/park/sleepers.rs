@@ -20,6 +20,10 @@ struct Sleeper {
     worker: usize,
     /// The processor that it went to sleep on.
     cpu: usize,
+    /// It sleeps until a time, when it has something to do.
+    timed: bool,
+    /// Somebody else sits in its seat: nobody wakes it, and it does not get up.
+    occupied: bool,
 }
 
 /// Whom to wake rather than another, if it sleeps.
@@ -76,19 +80,17 @@ impl Sleepers {
         if self.counts.load(Ordering::Relaxed) & SEARCHING_MASK != 0 {
             return;
         }
-        let listed = match choice {
-            Choice::Any => None,
-            Choice::Worker(worker) => stack.iter().position(|sleeper| sleeper.worker == worker),
-            Choice::Here => {
-                let here = current_cpu();
-                stack.iter().rposition(|sleeper| sleeper.cpu == here)
-            }
+        let wanted = |sleeper: &Sleeper| match choice {
+            Choice::Any => true,
+            Choice::Worker(worker) => sleeper.worker == worker,
+            Choice::Here => sleeper.cpu == current_cpu(),
         };
-        let woken = match listed {
-            Some(at) => Some(stack.swap_remove(at)),
-            None => stack.pop(),
-        };
-        if let Some(Sleeper { worker, .. }) = woken {
+        let listed = stack
+            .iter()
+            .rposition(|sleeper| !sleeper.occupied && wanted(sleeper))
+            .or_else(|| stack.iter().rposition(|sleeper| !sleeper.occupied));
+        if let Some(at) = listed {
+            let Sleeper { worker, .. } = stack.remove(at);
             self.counts
                 .fetch_sub(SLEEPING_ONE - SEARCHING_ONE, Ordering::AcqRel);
             drop(stack);
@@ -100,7 +102,10 @@ impl Sleepers {
     pub fn wake_all(&self) {
         fence(Ordering::SeqCst);
         let mut stack = lock(&self.stack);
-        let woken = std::mem::take(&mut *stack);
+        let (occupied, woken): (Vec<_>, Vec<_>) = std::mem::take(&mut *stack)
+            .into_iter()
+            .partition(|sleeper| sleeper.occupied);
+        *stack = occupied;
         self.counts.fetch_sub(
             woken.len() * (SLEEPING_ONE - SEARCHING_ONE),
             Ordering::AcqRel,
@@ -108,6 +113,36 @@ impl Sleepers {
         drop(stack);
         for Sleeper { worker, .. } in woken {
             self.unparkers[worker].unpark();
+        }
+    }
+
+    /// The calling thread, which is no worker, takes the seat of a worker that sleeps, until
+    /// [`vacate`](Self::vacate): it counts as that worker at work, and may do what otherwise only
+    /// that worker does. `None` if nobody sleeps but those who sleep until a time.
+    pub fn occupy(&self) -> Option<usize> {
+        if self.counts.load(Ordering::Relaxed) < SLEEPING_ONE {
+            return None;
+        }
+        let mut stack = lock(&self.stack);
+        let mut free = stack.iter_mut().rev();
+        let sleeper = free.find(|sleeper| !sleeper.timed && !sleeper.occupied)?;
+        sleeper.occupied = true;
+        self.counts.fetch_sub(SLEEPING_ONE, Ordering::AcqRel);
+        Some(sleeper.worker)
+    }
+
+    /// Gives the seat back, whose worker sleeps on. Like a worker that falls asleep, the caller
+    /// looks with `ready` whether there is something to do, and wakes somebody if so.
+    pub fn vacate(&self, worker: usize, ready: impl FnOnce() -> bool) {
+        let mut stack = lock(&self.stack);
+        for sleeper in stack.iter_mut().filter(|sleeper| sleeper.worker == worker) {
+            sleeper.occupied = false;
+        }
+        self.counts.fetch_add(SLEEPING_ONE, Ordering::AcqRel);
+        drop(stack);
+        fence(Ordering::SeqCst);
+        if ready() {
+            self.notify(Choice::Any);
         }
     }
 
@@ -137,38 +172,44 @@ impl Sleepers {
     /// The searching worker found nothing and sleeps until woken, unless `ready` says on a last
     /// look that there is something to do. Afterwards it counts as searching again.
     pub fn sleep(&self, worker: usize, parker: &Parker, ready: impl FnOnce() -> bool) {
-        self.list(worker);
+        self.list(worker, false);
         if ready() && self.retract(worker) {
             return;
         }
         self.park(worker, parker);
     }
 
-    /// As [`sleep`](Self::sleep), for at most `time`.
+    /// As [`sleep`](Self::sleep), for at most `time`. Says whether it slept that long.
     pub fn sleep_for(
         &self,
         worker: usize,
         parker: &Parker,
         time: Duration,
         ready: impl FnOnce() -> bool,
-    ) {
-        self.list(worker);
+    ) -> bool {
+        self.list(worker, true);
         if ready() && self.retract(worker) {
-            return;
+            return false;
         }
         let token = parker.park_timeout(time);
+        let timed_out = self.retract(worker);
         // Off the stack without a token: whoever took it off is about to give it.
-        if self.retract(worker) || token {
-            return;
+        if !timed_out && !token {
+            self.park(worker, parker);
         }
-        self.park(worker, parker);
+        timed_out
     }
 
     /// The searching worker counts as sleeping from now on.
-    fn list(&self, worker: usize) {
-        let cpu = current_cpu();
+    fn list(&self, worker: usize, timed: bool) {
+        let sleeper = Sleeper {
+            worker,
+            cpu: current_cpu(),
+            timed,
+            occupied: false,
+        };
         let mut stack = lock(&self.stack);
-        stack.push(Sleeper { worker, cpu });
+        stack.push(sleeper);
         self.counts
             .fetch_add(SLEEPING_ONE - SEARCHING_ONE, Ordering::AcqRel);
         drop(stack);
@@ -188,12 +229,15 @@ impl Sleepers {
             .any(|sleeper| sleeper.worker == worker)
     }
 
-    /// Takes the worker off the stack; false if somebody did so before and gives it the token.
+    /// Takes the worker off the stack; false if somebody did so before and gives it the token, or
+    /// sits in its seat and looks for work when he leaves.
     fn retract(&self, worker: usize) -> bool {
         let mut stack = lock(&self.stack);
-        let listed = stack.iter().position(|sleeper| sleeper.worker == worker);
+        let listed = stack
+            .iter()
+            .position(|sleeper| sleeper.worker == worker && !sleeper.occupied);
         if let Some(at) = listed {
-            stack.swap_remove(at);
+            stack.remove(at);
             self.counts
                 .fetch_sub(SLEEPING_ONE - SEARCHING_ONE, Ordering::AcqRel);
         }

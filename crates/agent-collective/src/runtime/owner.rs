@@ -73,7 +73,7 @@ impl Runtime {
             let started = std::thread::Builder::new()
                 .name(format!("{thread_name}-{index}"))
                 .stack_size(stack_bytes)
-                .spawn(move || Worker::new(handle, index, deque, parker).main());
+                .spawn(move || Worker::new(handle, index, Some(deque)).main(&parker));
             match started {
                 Ok(thread) => runtime.threads.push(thread),
                 Err(source) => {

@@ -74,8 +74,8 @@ impl Simulation {
         let (shared, seats) = Shared::new(next_id(), settings, teams, Clock::virtual_time())?;
         let handle = RuntimeHandle::new(shared);
         let mut workers = seats.into_iter().enumerate();
-        let worker = workers.next().map(|(index, Seat { deque, parker })| {
-            Rc::new(Worker::new(handle.clone(), index, deque, parker))
+        let worker = workers.next().map(|(index, Seat { deque, .. })| {
+            Rc::new(Worker::new(handle.clone(), index, Some(deque)))
         });
         let Some(worker) = worker else {
             unreachable!("there is one seat per worker");

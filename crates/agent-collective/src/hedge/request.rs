@@ -1,12 +1,8 @@
-//! Hedging: a second try of a request that takes longer than most did, and the slower one is
-//! cancelled.
-//!
-//! # Source
-//! The Tail at Scale, Dean and Barroso 2013.
+//! Requests that are tried a second time, and what is learnt from them.
 
+use super::HedgeConfig;
 use crate::cancel::CancelToken;
 use crate::clock::{Clock, duration_ns};
-use crate::config::invalid;
 use crate::error::{CollectiveError, Rejected, TaskError};
 use crate::latch::Latch;
 use crate::latency::Latency;
@@ -24,17 +20,10 @@ use std::time::Duration;
 
 /// The delay is computed anew after so many requests.
 const RENEWED_EVERY: u64 = 64;
+/// A timer that comes later than this part of the delay says that the machine stood still.
+const LATE_PARTS: u32 = 4;
 /// `no delay known yet`.
 const UNKNOWN: u64 = 0;
-
-/// Settings of a [`Hedge`]; checked by [`Hedge::new`].
-#[derive(Clone, Debug)]
-pub struct HedgeConfig {
-    quantile: f64,
-    factor: f64,
-    extra_max: f64,
-    requests_min: u64,
-}
 
 /// When to try a second time, learnt from the requests so far. Share one among all requests of a
 /// kind: it can be cloned, and clones learn together.
@@ -61,6 +50,10 @@ struct State {
     requests: AtomicU64,
     second_tries: AtomicU64,
     second_wins: AtomicU64,
+    /// Second tries that have not ended.
+    seconds_open: AtomicU64,
+    /// Time spent in first and in second tries that have ended.
+    spent_ns: [AtomicU64; 2],
     latency: Mutex<Latency>,
 }
 
@@ -107,64 +100,6 @@ struct Try<T> {
     number: usize,
 }
 
-impl Default for HedgeConfig {
-    fn default() -> Self {
-        Self {
-            quantile: 0.95,
-            factor: 1.5,
-            extra_max: 0.01,
-            requests_min: 100,
-        }
-    }
-}
-
-impl HedgeConfig {
-    /// The quantile of the latency that decides about a second try. Default 0.95; 0.5 to 0.9999.
-    #[must_use]
-    pub fn quantile(mut self, quantile: f64) -> Self {
-        self.quantile = quantile;
-        self
-    }
-
-    /// The second try starts after this many times the quantile, so that requests that are merely
-    /// among the slower ones are left alone. Default 1.5; 1 to 100.
-    #[must_use]
-    pub fn factor(mut self, factor: f64) -> Self {
-        self.factor = factor;
-        self
-    }
-
-    /// The most second tries, as a share of the requests. Default 0.01; 0 to 1.
-    #[must_use]
-    pub fn extra_max(mut self, share: f64) -> Self {
-        self.extra_max = share;
-        self
-    }
-
-    /// Requests without second tries before the latency counts as known. Default 100; at least 1.
-    #[must_use]
-    pub fn requests_min(mut self, requests: u64) -> Self {
-        self.requests_min = requests;
-        self
-    }
-
-    fn validate(&self) -> Result<(), CollectiveError> {
-        if !(0.5..=0.9999).contains(&self.quantile) {
-            return Err(invalid("hedge quantile", self.quantile, "0.5..=0.9999"));
-        }
-        if !(1.0..=100.0).contains(&self.factor) {
-            return Err(invalid("hedge factor", self.factor, "1..=100"));
-        }
-        if !(0.0..=1.0).contains(&self.extra_max) {
-            return Err(invalid("hedge extra_max", self.extra_max, "0..=1"));
-        }
-        if self.requests_min == 0 {
-            return Err(invalid("hedge requests_min", 0, "at least 1 request"));
-        }
-        Ok(())
-    }
-}
-
 impl Hedge {
     /// Knows nothing yet.
     ///
@@ -180,6 +115,8 @@ impl Hedge {
                 requests: AtomicU64::new(0),
                 second_tries: AtomicU64::new(0),
                 second_wins: AtomicU64::new(0),
+                seconds_open: AtomicU64::new(0),
+                spent_ns: std::array::from_fn(|_| AtomicU64::new(0)),
                 latency: Mutex::new(Latency::new()?),
             }),
         })
@@ -201,9 +138,18 @@ impl Hedge {
         (delay_ns != UNKNOWN).then(|| Duration::from_nanos(delay_ns))
     }
 
+    /// How long a second try may take.
+    fn second_limit(&self) -> Option<Duration> {
+        let delays = self.state.config.second_max?;
+        self.delay().map(|delay| delay.mul_f64(delays))
+    }
+
     /// One more second try, if the budget has it.
     fn take_second_try(&self) -> bool {
         let state = &self.state;
+        if !self.has_time() {
+            return false;
+        }
         #[expect(
             clippy::cast_precision_loss,
             reason = "counts of requests stay far below 2^52"
@@ -217,6 +163,30 @@ impl Hedge {
             .second_tries
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
             .is_ok()
+    }
+
+    /// Whether the time budget has one more second try, if there is one.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a share of times, of which the last bits do not matter"
+    )]
+    fn has_time(&self) -> bool {
+        let state = &self.state;
+        let Some(share) = state.config.extra_time_max else {
+            return true;
+        };
+        let [first_ns, second_ns] = &state.spent_ns;
+        let tries = state.seconds_open.load(Ordering::Relaxed) + 1;
+        let reserved_ns = tries * state.delay_ns.load(Ordering::Relaxed);
+        let second_ns = second_ns.load(Ordering::Relaxed) + reserved_ns;
+        second_ns as f64 <= first_ns.load(Ordering::Relaxed) as f64 * share
+    }
+
+    /// A try has taken `ns`.
+    fn spend(&self, number: usize, ns: u64) {
+        if let Some(spent_ns) = self.state.spent_ns.get(number) {
+            spent_ns.fetch_add(ns, Ordering::Relaxed);
+        }
     }
 
     /// A request was answered after `ns`. Of one that the second try answered it is known only that
@@ -240,6 +210,10 @@ impl Hedge {
 impl<T> Race<T> {
     /// A try has ended. The first answer counts; a failure counts when no other try is open.
     fn end(&self, number: usize, result: Result<T, TaskError>) {
+        if number == 1 {
+            let open = &self.hedge.state.seconds_open;
+            open.fetch_sub(1, Ordering::Relaxed);
+        }
         let mut outcome = lock(&self.outcome);
         outcome.open = outcome.open.saturating_sub(1);
         if outcome.result.is_some() || (result.is_err() && outcome.open > 0) {
@@ -272,6 +246,14 @@ impl<T> Race<T> {
         }
         open
     }
+
+    /// Cancels the second try if the first may still answer.
+    fn give_up_second(&self) {
+        let outcome = lock(&self.outcome);
+        if outcome.result.is_none() && outcome.open > 1 {
+            self.tokens[1].cancel();
+        }
+    }
 }
 
 impl<T> Try<T> {
@@ -279,8 +261,14 @@ impl<T> Try<T> {
     where
         F: Fn(&TaskContext<'_>) -> T,
     {
+        let hedge = self.race.as_ref().map(|race| race.hedge.clone());
+        let from_ns = hedge.as_ref().map_or(0, |hedge| hedge.state.clock.now_ns());
         let result = catch_unwind(AssertUnwindSafe(|| job(context))).map_err(task_error);
         let error = result.as_ref().err().cloned();
+        if let Some(hedge) = hedge {
+            let now_ns = hedge.state.clock.now_ns();
+            hedge.spend(self.number, now_ns.saturating_sub(from_ns));
+        }
         if let Some(race) = self.race.take() {
             race.end(self.number, result);
         }
@@ -349,12 +337,7 @@ impl RuntimeHandle {
         };
         hedge.state.requests.fetch_add(1, Ordering::Relaxed);
         if let Some(delay) = hedge.delay() {
-            let (runtime, race) = (self.clone(), Arc::downgrade(&race));
-            self.shared().timer.call_after(delay, move || {
-                if let Some(race) = race.upgrade() {
-                    second.start(&runtime, &race);
-                }
-            });
+            second.start_after(delay, self, &race, true);
         }
         Ok(HedgedHandle {
             race,
@@ -384,6 +367,37 @@ impl<F> Second<F> {
         }
     }
 
+    /// Starts when the first try has not answered after `delay`. If the timer itself comes late by
+    /// a large part of that, the machine stood still and not the request, which then gets the time
+    /// back, once.
+    fn start_after<T>(
+        self,
+        delay: Duration,
+        runtime: &RuntimeHandle,
+        race: &Arc<Race<T>>,
+        is_patient: bool,
+    ) where
+        F: Fn(&TaskContext<'_>) -> T + Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        let (handle, race) = (runtime.clone(), Arc::downgrade(race));
+        let due_ns = runtime
+            .shared()
+            .clock
+            .now_ns()
+            .saturating_add(duration_ns(delay));
+        runtime.shared().timer.call_after(delay, move || {
+            let Some(race) = race.upgrade() else { return };
+            let now_ns = handle.shared().clock.now_ns();
+            let late = Duration::from_nanos(now_ns.saturating_sub(due_ns));
+            if is_patient && late > delay / LATE_PARTS {
+                self.start_after(late.min(delay), &handle, &race, false);
+            } else {
+                self.start(&handle, &race);
+            }
+        });
+    }
+
     /// The first try has not answered in the usual time.
     fn start<T>(self, runtime: &RuntimeHandle, race: &Arc<Race<T>>)
     where
@@ -393,6 +407,8 @@ impl<F> Second<F> {
         if race.latch.is_set() || !race.hedge.take_second_try() || !race.open_second() {
             return;
         }
+        let open = &race.hedge.state.seconds_open;
+        open.fetch_add(1, Ordering::Relaxed);
         let task = Task {
             capability: self.capability,
             job: tried(race, 1, self.job),
@@ -402,7 +418,16 @@ impl<F> Second<F> {
             token: Some(race.tokens[1].clone()),
         };
         // A rejected try is dropped and thereby ended.
-        drop(runtime.try_submit(task));
+        if runtime.try_submit(task).is_ok()
+            && let Some(limit) = race.hedge.second_limit()
+        {
+            let race = Arc::downgrade(race);
+            runtime.shared().timer.call_after(limit, move || {
+                if let Some(race) = race.upgrade() {
+                    race.give_up_second();
+                }
+            });
+        }
     }
 }
 
