@@ -37,28 +37,37 @@ fn hang(context: &TaskContext<'_>) {
     context.checkpoint();
 }
 
+/// The try that starts first hangs, the other one answers. On a busy machine the second try may be
+/// the one that starts first, so there are several requests.
 #[test]
 fn the_second_try_answers_and_the_first_is_cancelled() {
     let runtime = runtime();
     let hedge = Hedge::new(eager()).unwrap();
     learn(&runtime, &hedge);
     let before = hedge.stats();
-    let tries = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&tries);
-    let task = Task::repeatable("any", move |context: &TaskContext<'_>| {
-        let number = counted.fetch_add(1, Ordering::SeqCst);
-        if number == 0 {
-            hang(context);
-        }
-        number
-    });
-    let handle = runtime.submit_hedged(&hedge, task).unwrap();
-    assert_eq!(handle.join(), Ok(1));
-    let after = hedge.stats();
-    assert_eq!(after.second_wins, before.second_wins + 1);
+    let mut requests = 0;
+    while hedge.stats().second_wins == before.second_wins {
+        requests += 1;
+        assert!(requests <= 100, "the second try never answered");
+        let tries = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&tries);
+        let task = Task::repeatable("any", move |context: &TaskContext<'_>| {
+            let number = counted.fetch_add(1, Ordering::SeqCst);
+            if number == 0 {
+                hang(context);
+            }
+            number
+        });
+        let handle = runtime.submit_hedged(&hedge, task).unwrap();
+        assert_eq!(handle.join(), Ok(1));
+        assert_eq!(tries.load(Ordering::SeqCst), 2);
+    }
+    assert_eq!(hedge.stats().second_wins, before.second_wins + 1);
     let report = runtime.shutdown();
-    assert!(report.teams[0].cancelled >= 1, "the loser was cancelled");
-    assert_eq!(tries.load(Ordering::SeqCst), 2);
+    assert!(
+        report.teams[0].cancelled >= requests,
+        "the losers were cancelled"
+    );
 }
 
 #[test]
