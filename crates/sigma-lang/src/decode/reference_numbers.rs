@@ -29,7 +29,7 @@ pub(super) fn numbers(
         return Err(payload.input.corrupt("width or columns"));
     }
     let rows = content_bytes / (width * columns);
-    let group_rows = payload.count(rows)?;
+    let group_rows = payload.count(rows.min((1 << 20) / (width * columns)))?;
     if group_rows == 0 {
         return Err(payload.input.corrupt("rows of a group"));
     }

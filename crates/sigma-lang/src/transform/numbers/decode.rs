@@ -40,7 +40,7 @@ pub(crate) fn decode(
     }
     let shape = Numbers { width, columns };
     let rows = content_bytes / shape.row_bytes();
-    let group_rows = reader.number(rows, "rows of a group")?;
+    let group_rows = reader.number(rows.min(shape.group_rows_max()), "rows of a group")?;
     if group_rows == 0 {
         return Err(reader.corrupt("a group has no rows"));
     }

@@ -22,6 +22,8 @@ pub(crate) use encode::encode;
 pub(crate) const COLUMNS_MAX: usize = 64;
 /// Differences of differences, at most.
 pub(crate) const ORDER_MAX: u8 = 3;
+/// Bytes of a group's elements, at most: what a decoder needs for codes is four times as much.
+const GROUP_BYTES_MAX: usize = 1 << 20;
 /// Bytes of a code, at most.
 const CODE_BYTES_MAX: usize = 8;
 
@@ -37,6 +39,11 @@ pub(crate) struct Numbers {
 impl Numbers {
     pub(crate) fn row_bytes(self) -> usize {
         self.width * self.columns
+    }
+
+    /// Rows of a group, at most; at least one, as the largest row has 512 bytes.
+    fn group_rows_max(self) -> usize {
+        GROUP_BYTES_MAX / self.row_bytes()
     }
 }
 
@@ -83,6 +90,29 @@ mod tests {
                     round_trip(Numbers { width, columns }, &content);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_group_of_more_than_a_mebibyte_is_refused() {
+        let shape = Numbers {
+            width: 2,
+            columns: 3,
+        };
+        let most = shape.group_rows_max();
+        for (rows, is_legal) in [(most, true), (most + 1, false)] {
+            // zeros: no planes, no patches
+            let mut payload = vec![2, 3];
+            crate::frame::write_varint(rows as u64, &mut payload);
+            for _ in 0..3 {
+                payload.extend([0, 1, 0]);
+            }
+            payload.push(0);
+            let content_bytes = rows * shape.row_bytes();
+            let mut decoder = StreamDecoder::new().unwrap();
+            let mut reader = PayloadReader::new(&payload, 0, content_bytes, &mut decoder);
+            let decoded = decode(&mut reader, content_bytes, &mut Vec::new());
+            assert_eq!(decoded.is_ok(), is_legal, "{rows} rows: {decoded:?}");
         }
     }
 
