@@ -57,6 +57,23 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// An encoder that is restored behind a reset says so, or a decoder that saw the records before
+/// could not go on.
+#[test]
+fn a_reset_is_not_forgotten_by_restoring() {
+    for checksum in [false, true] {
+        let config = SessionConfig::new().checksum(checksum);
+        let mut encoder = SessionEncoder::new(&config).unwrap();
+        let mut decoder = decoder();
+        let first = encode(&mut encoder, b"what is forgotten");
+        assert_eq!(decode(&mut decoder, &first).unwrap(), b"what is forgotten");
+        encoder.reset();
+        let mut restored = SessionEncoder::resume(&config, encoder.checkpoint()).unwrap();
+        let second = encode(&mut restored, b"what comes then");
+        assert_eq!(decode(&mut decoder, &second).unwrap(), b"what comes then");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 

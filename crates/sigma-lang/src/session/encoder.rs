@@ -69,7 +69,8 @@ impl SessionEncoder {
         SessionEncoder::with(config, StartKind::Fresh, 0, history)
     }
 
-    /// Goes on where `snapshot` was taken; the next record is a start with that history. The
+    /// Goes on where `snapshot` was taken; the next record is a start with that history, or a fresh
+    /// one where there is none, so that a decoder which has seen what was forgotten can follow. The
     /// snapshot's own bound on the history holds, not the one of `config`.
     ///
     /// # Errors
@@ -79,7 +80,12 @@ impl SessionEncoder {
         snapshot: SessionSnapshot,
     ) -> Result<SessionEncoder, SigmaError> {
         let SessionSnapshot { number, history } = snapshot;
-        SessionEncoder::with(config, StartKind::WithHistory, number, history)
+        let start = if history.content().is_empty() && history.chain == 0 {
+            StartKind::Fresh
+        } else {
+            StartKind::WithHistory
+        };
+        SessionEncoder::with(config, start, number, history)
     }
 
     fn with(
