@@ -1,7 +1,7 @@
 //! Questions and answers: on one worker, across cores, through a mailbox.
 
 use crate::WORKERS;
-use agent_collective::{Agent, AgentConfig, Runtime, Task, TaskContext};
+use agent_collective::{Agent, AgentConfig, AgentRef, Runtime, Task, TaskContext};
 use neurectomy_bench::{BenchError, Goal, Row, Suite};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -95,6 +95,19 @@ pub(crate) fn submit_and_join(suite: &mut Suite, runtime: &Runtime) -> Result<()
     Ok(())
 }
 
+/// The time of one question, whose answer is checked.
+fn timed(agent: &AgentRef<Echo>, i: u64, in_one_step: bool) -> Duration {
+    let start = Instant::now();
+    let answer = if in_one_step {
+        agent.call(i).ok()
+    } else {
+        agent.ask(i).ok().and_then(|handle| handle.join().ok())
+    };
+    let took = start.elapsed();
+    assert_eq!(answer, Some(i));
+    took
+}
+
 /// An agent asked by a task of its own worker, against two tokio tasks with a channel there and
 /// one for each answer.
 pub(crate) fn same_worker(suite: &mut Suite, runtime: &Runtime) -> Result<(), BenchError> {
@@ -104,17 +117,7 @@ pub(crate) fn same_worker(suite: &mut Suite, runtime: &Runtime) -> Result<(), Be
     let ours = |count: usize, in_one_step: bool| {
         let agent = agent.clone();
         let task = Task::new("work", move |_: &TaskContext<'_>| {
-            let one = |i: u64| {
-                let start = Instant::now();
-                let answer = if in_one_step {
-                    agent.call(i).ok()
-                } else {
-                    agent.ask(i).ok().and_then(|handle| handle.join().ok())
-                };
-                let took = start.elapsed();
-                assert_eq!(answer, Some(i));
-                took
-            };
+            let one = |i: u64| timed(&agent, i, in_one_step);
             (0..count as u64).map(one).collect::<Vec<Duration>>()
         });
         let times = runtime.submit(task).expect("the runtime is open").join();
@@ -187,15 +190,7 @@ pub(crate) fn across_cores(suite: &mut Suite, runtime: &Runtime) -> Result<(), B
     let ask = |pause: Duration, in_one_step: bool, count: usize| -> Vec<Duration> {
         let one = |i: u64| {
             std::thread::sleep(pause);
-            let start = Instant::now();
-            let answer = if in_one_step {
-                agent.call(i).ok()
-            } else {
-                agent.ask(i).ok().and_then(|handle| handle.join().ok())
-            };
-            let took = start.elapsed();
-            assert_eq!(answer, Some(i));
-            took
+            timed(&agent, i, in_one_step)
         };
         (0..count as u64).map(one).collect()
     };
