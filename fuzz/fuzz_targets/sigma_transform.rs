@@ -16,7 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     let more = u16::from_le_bytes([low, high]);
-    let packed = twins::container(HEAD, 2 + tag % 6, more, payload);
+    let packed = twins::container(HEAD, 2 + tag % 7, more, payload);
     let limits = twins::limits();
     let twin = reference::decompress(&packed, &limits, &DictionaryRegistry::new(), None);
     let mut out = Vec::new();

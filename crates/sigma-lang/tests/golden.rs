@@ -34,7 +34,7 @@ fn registry() -> DictionaryRegistry {
 }
 
 /// Name of the container (or record) file, of the content file, and of the base file if any.
-const CONTAINERS: [(&str, &str, Option<&str>); 19] = [
+const CONTAINERS: [(&str, &str, Option<&str>); 21] = [
     ("empty.sigma", "empty.content", None),
     ("plain.sigma", "text.content", None),
     ("stored.sigma", "noise.content", None),
@@ -48,6 +48,8 @@ const CONTAINERS: [(&str, &str, Option<&str>); 19] = [
     ("planes_checked.sigma", "bf16.content", None),
     ("numbers_decimal.sigma", "decimal.content", None),
     ("numbers_rows.sigma", "rows.content", None),
+    ("tokens_short.sigma", "tokens.content", None),
+    ("tokens_wide.sigma", "ids.content", None),
     ("templates_log.sigma", "log.content", None),
     ("templates_table.sigma", "table.content", None),
     ("base.sigma", "mixed.content", Some("text.content")),
@@ -262,6 +264,8 @@ fn make_missing_golden_files() -> Result<(), SigmaError> {
         ("planes_checked", "bf16", data::floats(6_001, 2)),
         ("numbers_decimal", "decimal", data::decimals(16_005)),
         ("numbers_rows", "rows", data::rows(16_013)),
+        ("tokens_short", "tokens", data::tokens(20_001)),
+        ("tokens_wide", "ids", data::wide_tokens(20_006, 17, 8)),
         ("templates_log", "log", data::log(12_000)),
         ("templates_table", "table", data::table(12_000)),
     ] {

@@ -46,7 +46,29 @@ fn each_kind_of_content_gets_its_transform() {
     }
     assert_eq!(tag_of(&data::decimals(length)), FrameTag::Numbers);
     assert_eq!(tag_of(&data::rows(length)), FrameTag::Numbers);
+    for (bits, width) in [(15, 2), (15, 4), (16, 4), (17, 4), (15, 8), (18, 8)] {
+        let content = data::wide_tokens(length, bits, width);
+        assert_eq!(tag_of(&content), FrameTag::Tokens, "{bits} {width}");
+    }
     assert_eq!(tag_of(&data::noise(length, 1)), FrameTag::Stored);
+}
+
+#[test]
+fn tokens_take_less_than_three_quarters_of_zstd() {
+    for (bits, width) in [(15, 4), (16, 4), (17, 4), (15, 8), (18, 8)] {
+        let content = data::wide_tokens(600_000, bits, width);
+        for level in [Level::Fast, Level::Balanced, Level::High] {
+            let config = Config::new().level(level);
+            let packed = compress(&content, &config).unwrap();
+            let plain = compress(&content, &config.transforms(false)).unwrap();
+            assert!(
+                4 * packed.len() < 3 * plain.len(),
+                "{bits} {width} {level:?}: {} {}",
+                packed.len(),
+                plain.len()
+            );
+        }
+    }
 }
 
 #[test]
@@ -174,6 +196,9 @@ fn repetition_over_a_distance_is_not_lost() {
         data::floats(300_000, 2),
         data::floats(300_000, 4),
         data::tokens(300_000),
+        data::wide_tokens(300_000, 17, 4),
+        data::wide_tokens(300_000, 15, 2),
+        data::wide_tokens(300_000, 17, 8),
         data::decimals(200_000),
         data::rows(200_000),
     ] {
@@ -244,6 +269,7 @@ fn damage_is_an_error_or_harmless() {
         (data::floats(4_001, 2), 9),
         (data::walk(4_003, 4), 9),
         (data::tokens(16_001), 9),
+        (data::wide_tokens(24_001, 17, 8), 9),
         (data::decimals(12_003), 9),
         (data::rows(12_003), 9),
     ];

@@ -3,7 +3,7 @@
 use crate::error::SigmaError;
 use crate::frame::{
     FORMAT_VERSION, Layout, TAG_CHECKED_PLANES, TAG_GROWN, TAG_NUMBERS, TAG_PLANES, TAG_TEMPLATES,
-    is_stored,
+    TAG_TOKENS, is_stored,
 };
 use crate::limits::Limits;
 
@@ -23,6 +23,8 @@ pub enum FrameTag {
     Grown,
     /// Rows of numbers as columns: decimal floats, tables, smooth series.
     Numbers,
+    /// Whole tokens, what comes again as references: ids of a tokenizer.
+    Tokens,
 }
 
 impl FrameTag {
@@ -33,6 +35,7 @@ impl FrameTag {
             TAG_TEMPLATES => FrameTag::Templates,
             TAG_GROWN => FrameTag::Grown,
             TAG_NUMBERS => FrameTag::Numbers,
+            TAG_TOKENS => FrameTag::Tokens,
             _ => FrameTag::Plain,
         }
     }

@@ -8,6 +8,7 @@ mod record;
 pub mod reference;
 mod reference_numbers;
 mod reference_record;
+mod reference_tokens;
 mod reference_transforms;
 mod room;
 mod stream;

@@ -289,7 +289,7 @@ fn read_tagged(
     let offset = input.position as u64 + 4;
     input.take(4)?;
     let tag = input.number(1)? as u8;
-    if !(1..=7).contains(&tag) {
+    if !(1..=8).contains(&tag) {
         return Err(SigmaError::UnknownTag {
             what: "frame",
             offset,
@@ -326,7 +326,7 @@ fn read_tagged(
     }
     let made = content.get(content.len() - stated as usize..);
     let made = made.unwrap_or_default();
-    let by_xxh3 = [4, 6, 7].contains(&tag);
+    let by_xxh3 = [4, 6, 7, 8].contains(&tag);
     let computed = if by_xxh3 {
         xxhash_rust::xxh3::xxh3_64(made) as u32
     } else {

@@ -27,6 +27,7 @@ pub(super) fn decode(
     let content = match tag {
         2 | 7 => planes(&mut payload, content_bytes)?,
         6 => super::reference_numbers::numbers(&mut payload, content_bytes)?,
+        8 => super::reference_tokens::tokens(&mut payload, content_bytes)?,
         _ => templates(&mut payload, content_bytes)?,
     };
     if content.len() != content_bytes || payload.input.position != payload.input.bytes.len() {

@@ -5,7 +5,8 @@ use super::sample::{Counts, FarScan, repeats, repeats_far, spread, spread_lines}
 use crate::error::SigmaError;
 use crate::frame::{NOISE_BLOCK_BYTES, write_stored_frame_with};
 use crate::transform::{
-    Cut, Effort, FAST_LEVEL_MAX, Numbers, Planes, Step, StreamEncoder, Transform, json_text_share,
+    Cut, Effort, FAST_LEVEL_MAX, Numbers, Planes, Step, StreamEncoder, Tokens, Transform,
+    json_text_share,
 };
 
 /// Shorter content is never transformed: the streams' own cost is too much of it.
@@ -175,10 +176,17 @@ impl Trial {
         }
         let far = !near && repeats_far(content, look, counts);
         let lone = !near && !far;
-        let shapes = self.shapes(look);
+        let numbers = numbers::candidates(content);
+        if near
+            && numbers.is_empty()
+            && let Some(plan) = self.choose_tokens(content, look)?
+        {
+            return Ok(plan);
+        }
+        let shapes = self.shapes(look, |_| true);
         let best = shapes.first().copied();
         let planes = best.map(|(_, planes)| planes);
-        if let Some(plan) = self.choose_numbers(content, planes)? {
+        if let Some(plan) = self.choose_numbers(content, &numbers, planes)? {
             return Ok(plan);
         }
         if lone && let Some((bits, planes)) = best {
@@ -200,8 +208,16 @@ impl Trial {
             f64::INFINITY
         };
         let hopeful = shapes.iter().take(2).filter(|(bits, _)| *bits < bits_max);
-        let mut candidates: Vec<Planes> = hopeful.map(|&(_, planes)| planes).collect();
-        candidates.extend(self.pairs(look));
+        let mut candidates: Vec<Transform> = hopeful
+            .map(|&(_, planes)| Transform::Planes(planes))
+            .collect();
+        candidates.extend(self.pairs(look).map(Transform::Planes));
+        if near {
+            candidates.push(Transform::Tokens(Tokens {
+                width: 2,
+                bits_seen: 16,
+            }));
+        }
         if candidates.is_empty() {
             return Ok(Plan::Plain);
         }
@@ -361,12 +377,15 @@ impl Trial {
     }
 
     /// Tries shapes of elements on a sample beside plain zstd.
-    fn choose_planes(&mut self, content: &[u8], candidates: &[Planes]) -> Result<Plan, SigmaError> {
+    fn choose_planes(
+        &mut self,
+        content: &[u8],
+        candidates: &[Transform],
+    ) -> Result<Plan, SigmaError> {
         let sample = spread(content, SAMPLE_BYTES, 2);
         let plain = self.plain.measure(&sample, Effort::Matches)?;
         let mut best: Option<(usize, Transform)> = None;
-        for &planes in candidates {
-            let transform = Transform::Planes(planes);
+        for &transform in candidates {
             let bytes = self.measure(transform, &sample)?;
             if bytes.is_some_and(|bytes| best.is_none_or(|(best, _)| bytes < best)) {
                 best = bytes.map(|bytes| (bytes, transform));
@@ -402,17 +421,47 @@ impl Trial {
         })
     }
 
+    /// Tries tokens on a sample in one piece, if no element uses its upper bytes: small numbers that come again
+    /// as wholes.
+    fn choose_tokens(&mut self, content: &[u8], look: &[u8]) -> Result<Option<Plan>, SigmaError> {
+        /// Share of the bytes of plain zstd, and of planes, below which tokens are taken.
+        const SHARE: f64 = 0.95;
+        const PLANES_SHARE: f64 = 1.05;
+        let Some(shape) = Tokens::by_look(look) else {
+            return Ok(None);
+        };
+        let one = Numbers {
+            width: shape.width,
+            columns: 1,
+        };
+        let sample = numbers::sample(content, one, SAMPLE_BYTES);
+        let plain = self.plain.measure(sample, Effort::Matches)?;
+        let Some(tried) = self.try_beside(plain, Transform::Tokens(shape), sample)? else {
+            return Ok(None);
+        };
+        if tried.share() > SHARE {
+            return Ok(None);
+        }
+        let shapes = self.shapes(look, |planes| planes.width == shape.width);
+        let bits = shapes.first().map_or(f64::INFINITY, |(bits, _)| *bits);
+        #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+        let planes_share = bits / (8 * look.len()) as f64;
+        let plan = tried.plan(Transform::Tokens(shape), false);
+        Ok((tried.own_share() < PLANES_SHARE * planes_share).then_some(plan))
+    }
+
     /// Tries rows of numbers on a sample in one piece beside plain zstd and planes.
     fn choose_numbers(
         &mut self,
         content: &[u8],
+        candidates: &[Numbers],
         planes: Option<Planes>,
     ) -> Result<Option<Plan>, SigmaError> {
         /// Share of the bytes of plain zstd, and of planes, below which numbers are taken.
         const SHARE: f64 = 0.9;
         const PLANES_SHARE: f64 = 0.95;
         let mut best: Option<(Numbers, Tried)> = None;
-        for shape in numbers::candidates(content) {
+        for &shape in candidates {
             let sample = numbers::sample(content, shape, 2 * SAMPLE_BYTES);
             let plain = self.plain.measure(sample, Effort::Matches)?;
             let tried = self.try_beside(plain, Transform::Numbers(shape), sample)?;
@@ -456,12 +505,12 @@ impl Trial {
         split.iter().map(|plane| Counts::of(plane)).collect()
     }
 
-    /// Shapes of elements by the bits of their planes, fewest first. Pairs are left out: they are
+    /// Shapes of elements that pass by the bits of their planes, fewest first. Pairs are left out: they are
     /// for repetitions, which bits do not show.
-    fn shapes(&mut self, look: &[u8]) -> Vec<(f64, Planes)> {
+    fn shapes(&mut self, look: &[u8], pass: impl Fn(&Planes) -> bool) -> Vec<(f64, Planes)> {
         let singles = Planes::ALL
             .into_iter()
-            .filter(|planes| planes.step != Step::Pairs);
+            .filter(|planes| planes.step != Step::Pairs && pass(planes));
         let mut shapes: Vec<(f64, Planes)> = singles
             .map(|planes| {
                 let counts = self.plane_counts(look, planes);
@@ -539,11 +588,16 @@ impl Tried {
         own / (self.plain.saturating_sub(before.plain) as f64).max(1.0)
     }
 
+    /// The transform's bytes for each byte of the sample.
+    fn own_share(self) -> f64 {
+        self.own as f64 / self.sample as f64
+    }
+
     fn plan(self, transform: Transform, sure: bool) -> Plan {
         Plan::Transform {
             transform,
             plain_share: self.plain as f64 / self.sample as f64,
-            own_share: self.own as f64 / self.sample as f64,
+            own_share: self.own_share(),
             sure,
         }
     }

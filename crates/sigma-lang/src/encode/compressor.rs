@@ -9,7 +9,7 @@ use super::frame::{Encoded, FrameEncoder, STORED_FRAME_BYTES_MAX, append_grown, 
 use super::record::RecordEncoder;
 use crate::config::Config;
 use crate::error::SigmaError;
-use crate::frame::{Header, SeekEntry, hash128, write_end, write_stored_frame};
+use crate::frame::{Header, SeekEntry, hash128, stored_frame_bytes, write_end, write_stored_frame};
 use crate::parallel;
 use crate::transform::grown::{self, GrownEncoder};
 
@@ -54,6 +54,8 @@ pub fn compress(data: &[u8], config: &Config) -> Result<Vec<u8>, SigmaError> {
 pub struct Compressor {
     config: Config,
     frames: Vec<FrameEncoder<'static>>,
+    /// Rooms for frames of several, to be used again.
+    rooms: Vec<Vec<u8>>,
     /// With nothing set, to be used for the next base.
     spare: Option<CCtx<'static>>,
     records: RecordEncoder,
@@ -77,6 +79,7 @@ impl Compressor {
         Ok(Compressor {
             config: config.clone(),
             frames: Vec::new(),
+            rooms: Vec::new(),
             spare: None,
             records: RecordEncoder::new(config),
         })
@@ -100,7 +103,8 @@ impl Compressor {
                 .map(|dictionary| dictionary.hash()),
             ..Header::default()
         };
-        compress_frames(&self.config, &mut self.frames, None, header, data, out)
+        let (frames, rooms) = (&mut self.frames, &mut self.rooms);
+        compress_frames(&self.config, frames, rooms, None, header, data, out)
     }
 
     /// Appends the container of `data` against `base` to `out`, as
@@ -145,7 +149,9 @@ impl Compressor {
                 Some(&apart),
             )?);
         }
-        let result = compress_frames(&self.config, &mut encoders, Some(&apart), header, data, out);
+        let rooms = &mut self.rooms;
+        let base = Some(&*apart);
+        let result = compress_frames(&self.config, &mut encoders, rooms, base, header, data, out);
         if let Some(encoder) = encoders.pop() {
             self.spare = encoder.into_context().ok();
         }
@@ -210,6 +216,7 @@ fn overlap(a: &[u8], b: &[u8]) -> bool {
 fn compress_frames<'b>(
     config: &Config,
     encoders: &mut Vec<FrameEncoder<'b>>,
+    rooms: &mut Vec<Vec<u8>>,
     base: Option<&'b [u8]>,
     header: Header,
     data: &[u8],
@@ -231,13 +238,16 @@ fn compress_frames<'b>(
         encoder.encode_any(piece, 0, out).map(|_| ())
     } else {
         let make = || FrameEncoder::new(config, base);
-        let work = |encoder: &mut FrameEncoder<'b>, (position, piece): (usize, &[u8])| {
-            let (kind, frame) =
-                encoder.encode_apart(|encoder, room| encoder.encode(piece, position, room))?;
-            Ok((kind, frame, piece.len()))
+        let work = |encoder: &mut FrameEncoder<'b>,
+                    (position, piece): (usize, &[u8]),
+                    room: &mut Vec<u8>| {
+            let kind = encoder.encode(piece, position, room)?;
+            Ok((kind, piece.len()))
         };
-        let encoded = parallel::map(pieces, config.threads, encoders, make, work);
-        encoded.and_then(|encoded| write_container(header, data, encoded, out))
+        let mut container = ContainerWriter::new(header, data, out);
+        let sink = |(kind, content_bytes), frame: &[u8]| container.add(kind, frame, content_bytes);
+        parallel::in_order(pieces, config.threads, encoders, rooms, make, work, sink)
+            .and_then(|()| container.finish())
     };
     if result.is_err() {
         out.truncate(start);
@@ -245,97 +255,99 @@ fn compress_frames<'b>(
     result
 }
 
-/// Appends header, frames and end. Neighbouring stored pieces become one stored frame.
-fn write_container(
-    mut header: Header,
-    data: &[u8],
-    encoded: Vec<(Encoded, Vec<u8>, usize)>,
-    out: &mut Vec<u8>,
-) -> Result<(), SigmaError> {
-    let frames = gather(data, encoded);
-    let compressed: usize = frames.iter().map(|frame| frame.bytes_max()).sum();
-    reserve(out, compressed + 64 + 12 * frames.len() + 64)?;
-    if frames.len() != 1 {
-        header.content_bytes = Some(data.len() as u64);
-        header.seek_table = !frames.is_empty();
-    }
-    let start = out.len();
-    header.write(out);
-    let header_bytes = out.len() - start;
-    let mut entries = Vec::with_capacity(frames.len());
-    for frame in &frames {
-        let frame_start = out.len();
-        let (content_bytes, check) = match frame {
-            Gathered::Written {
-                bytes,
-                check,
-                content_bytes,
-            } => {
-                out.extend_from_slice(bytes);
-                (*content_bytes, *check)
-            }
-            Gathered::Stored(content) => {
-                let check = write_stored_frame(content, out);
-                (content.len(), check)
-            }
-        };
-        entries.push(SeekEntry::new(
-            out.len() - frame_start,
-            content_bytes,
-            check,
-        ));
-    }
-    if header.seek_table {
-        write_end(header_bytes, &entries, out)?;
-    }
-    Ok(())
+/// Writes header, frames and end, frame by frame. Neighbouring stored pieces become one stored frame of up to
+/// [`STORED_FRAME_BYTES_MAX`], so the last of them waits for what follows.
+struct ContainerWriter<'a> {
+    header: Header,
+    data: &'a [u8],
+    out: &'a mut Vec<u8>,
+    /// Of the header, once it is written.
+    header_bytes: usize,
+    entries: Vec<SeekEntry>,
+    /// Where the next piece begins in the data, and where the stored pieces begin that are not written yet.
+    position: usize,
+    stored_from: Option<usize>,
 }
 
-enum Gathered<'d> {
-    Written {
-        bytes: Vec<u8>,
-        check: u32,
-        content_bytes: usize,
-    },
-    Stored(&'d [u8]),
-}
-
-impl Gathered<'_> {
-    fn bytes_max(&self) -> usize {
-        match self {
-            Gathered::Written { bytes, .. } => bytes.len(),
-            Gathered::Stored(content) => content.len() + 16,
+impl<'a> ContainerWriter<'a> {
+    fn new(header: Header, data: &'a [u8], out: &'a mut Vec<u8>) -> ContainerWriter<'a> {
+        ContainerWriter {
+            header,
+            data,
+            out,
+            header_bytes: 0,
+            entries: Vec::new(),
+            position: 0,
+            stored_from: None,
         }
     }
-}
 
-/// Joins neighbouring stored pieces up to [`STORED_FRAME_BYTES_MAX`].
-fn gather(data: &[u8], encoded: Vec<(Encoded, Vec<u8>, usize)>) -> Vec<Gathered<'_>> {
-    let mut frames: Vec<Gathered<'_>> = Vec::with_capacity(encoded.len());
-    let mut position = 0;
-    // Where the stored frame at the end of `frames` begins in the data.
-    let mut stored_from = None;
-    for (kind, bytes, content_bytes) in encoded {
-        let end = position + content_bytes;
+    /// Takes the next piece of the data and its frame.
+    fn add(&mut self, kind: Encoded, frame: &[u8], content_bytes: usize) -> Result<(), SigmaError> {
+        let start = self.position;
+        let end = start + content_bytes;
         match kind {
             Encoded::Written { check } => {
-                stored_from = None;
-                frames.push(Gathered::Written {
-                    bytes,
-                    check,
-                    content_bytes,
-                });
+                self.write_header();
+                self.write_stored(start)?;
+                reserve(self.out, frame.len())?;
+                self.out.extend_from_slice(frame);
+                self.entries
+                    .push(SeekEntry::new(frame.len(), content_bytes, check));
             }
-            Encoded::Stored => {
-                match stored_from {
-                    Some(from) if end - from <= STORED_FRAME_BYTES_MAX => drop(frames.pop()),
-                    _ => stored_from = Some(position),
+            Encoded::Stored => match self.stored_from {
+                Some(from) if end - from <= STORED_FRAME_BYTES_MAX => {}
+                Some(_) => {
+                    self.write_header();
+                    self.write_stored(start)?;
+                    self.stored_from = Some(start);
                 }
-                let from = stored_from.unwrap_or(position);
-                frames.push(Gathered::Stored(data.get(from..end).unwrap_or_default()));
-            }
+                None => self.stored_from = Some(start),
+            },
         }
-        position = end;
+        self.position = end;
+        Ok(())
     }
-    frames
+
+    /// Writes the header of more than one frame, unless it is there.
+    fn write_header(&mut self) {
+        if self.header_bytes > 0 {
+            return;
+        }
+        self.header.content_bytes = Some(self.data.len() as u64);
+        self.header.seek_table = true;
+        let start = self.out.len();
+        self.header.write(self.out);
+        self.header_bytes = self.out.len() - start;
+    }
+
+    /// Writes the stored pieces that wait, which end here.
+    fn write_stored(&mut self, end: usize) -> Result<(), SigmaError> {
+        let Some(from) = self.stored_from.take() else {
+            return Ok(());
+        };
+        let content = self.data.get(from..end).unwrap_or_default();
+        let bytes = stored_frame_bytes(content.len());
+        reserve(self.out, bytes)?;
+        let check = write_stored_frame(content, self.out);
+        self.entries
+            .push(SeekEntry::new(bytes, content.len(), check));
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(), SigmaError> {
+        let is_one = self.header_bytes == 0 && self.stored_from.is_some();
+        if is_one {
+            self.header.write(self.out);
+            return self.write_stored(self.position);
+        }
+        if self.data.is_empty() {
+            self.header.content_bytes = Some(0);
+            self.header.write(self.out);
+            return Ok(());
+        }
+        self.write_stored(self.position)?;
+        reserve(self.out, 64 + 12 * self.entries.len())?;
+        write_end(self.header_bytes, &self.entries, self.out)
+    }
 }

@@ -335,11 +335,18 @@ impl<'b> FrameEncoder<'b> {
         let share = payload_bytes as f64 / content.len() as f64;
         // Far less than the sample promised means repetition over a distance that the sample does
         // not show; plain zstd may find more of it than templates. Planes keep all repetition.
+        let payload = out.get(out.len() - payload_bytes..).unwrap_or_default();
+        let keeps_repetition = match transform {
+            Transform::Planes(_) => true,
+            Transform::Tokens(tokens) => !tokens.is_strange(payload),
+            _ => sure,
+        };
         let kept = share < KEPT_MAX * plain_share
-            && (sure
-                || matches!(transform, Transform::Planes(_))
-                || share > KEPT_MIN * own_share
-                || (self.trusts_sample && own_share < CLEAR_WIN_MAX * plain_share));
+            && (keeps_repetition
+                || (share > KEPT_MIN * own_share && !matches!(transform, Transform::Tokens(_)))
+                || (self.trusts_sample
+                    && !matches!(transform, Transform::Tokens(_))
+                    && own_share < CLEAR_WIN_MAX * plain_share));
         let end = out.len();
         if !kept && let Some(check) = self.encode_below(end + 4 - start, content, out)? {
             out.drain(start..end);

@@ -15,8 +15,8 @@ pub(crate) use header::{FORMAT_VERSION, HEADER_FIXED_BYTES, Header};
 pub(crate) use layout::{Layout, Placed, check_stated};
 pub(crate) use part::{
     PartInfo, TAG_CHECKED_PLANES, TAG_GROWN, TAG_NUMBERS, TAG_PLAIN, TAG_PLANES, TAG_TEMPLATES,
-    TAGGED_MAGIC, TaggedHead, check_for, check_plain_header, check_tag, check_tagged_head,
-    is_stored, open_transformed_frame, stored_frame_bytes, write_stored_frame,
+    TAG_TOKENS, TAGGED_MAGIC, TaggedHead, check_for, check_plain_header, check_tag,
+    check_tagged_head, is_stored, open_transformed_frame, stored_frame_bytes, write_stored_frame,
     write_stored_frame_with,
 };
 pub(crate) use seek_table::{

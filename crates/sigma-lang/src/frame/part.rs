@@ -25,8 +25,10 @@ pub(crate) const TAG_GROWN: u8 = 5;
 pub(crate) const TAG_NUMBERS: u8 = 6;
 /// As [`TAG_PLANES`], with a faster check.
 pub(crate) const TAG_CHECKED_PLANES: u8 = 7;
+/// Whole tokens, what comes again as references.
+pub(crate) const TAG_TOKENS: u8 = 8;
 /// The last tag that this version knows.
-const TAG_LAST: u8 = TAG_CHECKED_PLANES;
+const TAG_LAST: u8 = TAG_TOKENS;
 
 /// Whether the payload of a frame with this tag is the content.
 pub(crate) fn is_stored(tag: u8) -> bool {
@@ -35,7 +37,7 @@ pub(crate) fn is_stored(tag: u8) -> bool {
 
 /// Check of the content of a frame with this tag.
 pub(crate) fn check_for(tag: u8, content: &[u8]) -> u32 {
-    if matches!(tag, TAG_NOISE | TAG_NUMBERS | TAG_CHECKED_PLANES) {
+    if matches!(tag, TAG_NOISE | TAG_NUMBERS..=TAG_TOKENS) {
         noise_check32(content)
     } else {
         check32(content)

@@ -7,14 +7,18 @@ mod numbers;
 mod planes;
 mod streams;
 mod templates;
+mod tokens;
 
 pub(crate) use numbers::{Numbers, find_decimal, widened};
 pub(crate) use planes::{Coding, Planes, Step};
 pub(crate) use streams::{Effort, FAST_LEVEL_MAX, StreamDecoder, StreamEncoder};
 pub(crate) use templates::{Cut, json_text_share};
+pub(crate) use tokens::Tokens;
 
 use crate::error::SigmaError;
-use crate::frame::{TAG_CHECKED_PLANES, TAG_NUMBERS, TAG_PLANES, TAG_TEMPLATES, check_tag};
+use crate::frame::{
+    TAG_CHECKED_PLANES, TAG_NUMBERS, TAG_PLANES, TAG_TEMPLATES, TAG_TOKENS, check_tag,
+};
 use streams::PayloadReader;
 
 /// A transform with its parameters, as the encoder chooses it.
@@ -23,6 +27,7 @@ pub(crate) enum Transform {
     Planes(Planes),
     Templates(Cut),
     Numbers(Numbers),
+    Tokens(Tokens),
 }
 
 impl Transform {
@@ -31,6 +36,7 @@ impl Transform {
             Transform::Planes(_) => TAG_CHECKED_PLANES,
             Transform::Templates(_) => TAG_TEMPLATES,
             Transform::Numbers(_) => TAG_NUMBERS,
+            Transform::Tokens(_) => TAG_TOKENS,
         }
     }
 
@@ -49,6 +55,7 @@ impl Transform {
             }
             Transform::Templates(cut) => templates::encode(cut, content, streams, out),
             Transform::Numbers(shape) => numbers::encode(shape, content, streams, out),
+            Transform::Tokens(shape) => tokens::encode(shape, content, streams, out),
         }
     }
 }
@@ -69,6 +76,7 @@ pub(crate) fn decode(
         TAG_PLANES | TAG_CHECKED_PLANES => planes::decode(&mut reader, content_bytes, out)?,
         TAG_TEMPLATES => templates::decode(&mut reader, content_bytes, out)?,
         TAG_NUMBERS => numbers::decode(&mut reader, content_bytes, out)?,
+        TAG_TOKENS => tokens::decode(&mut reader, content_bytes, out)?,
         _ => check_tag(0, offset)?,
     }
     if out.len() - start != content_bytes {

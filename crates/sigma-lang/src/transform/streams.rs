@@ -5,6 +5,7 @@ use std::io::Cursor as IoCursor;
 
 use zstd_safe::{CCtx, CParameter, DCtx, DParameter, FrameFormat, ParamSwitch};
 
+use super::tokens::TokenScratch;
 use crate::error::SigmaError;
 use crate::frame::{Cursor, LengthGap, write_varint};
 
@@ -45,6 +46,8 @@ pub(crate) struct StreamEncoder {
     pub(crate) fast: bool,
     /// Buffers for streams before they are coded, to be used again.
     pub(crate) buffers: Vec<Vec<u8>>,
+    /// The same of tokens.
+    pub(super) tokens: TokenScratch,
 }
 
 impl fmt::Debug for StreamEncoder {
@@ -70,6 +73,7 @@ impl StreamEncoder {
             symbols,
             fast,
             buffers: Vec::new(),
+            tokens: TokenScratch::default(),
         })
     }
 

@@ -272,11 +272,16 @@ pub(crate) fn rows(length: usize) -> Vec<u8> {
 
 /// Token ids below 2^15 in 4 bytes, some phrases again and again.
 pub(crate) fn tokens(length: usize) -> Vec<u8> {
+    wide_tokens(length, 15, 4)
+}
+
+/// The same of so many bits in so many bytes.
+pub(crate) fn wide_tokens(length: usize, bits: u32, width: usize) -> Vec<u8> {
     let mut random = Random(length as u64);
-    let phrases: Vec<Vec<u32>> = (0..200)
+    let phrases: Vec<Vec<u64>> = (0..200)
         .map(|_| {
             (0..3 + random.next() % 9)
-                .map(|_| (random.next() >> 49) as u32)
+                .map(|_| random.next() >> (64 - bits))
                 .collect()
         })
         .collect();
@@ -284,7 +289,7 @@ pub(crate) fn tokens(length: usize) -> Vec<u8> {
     while out.len() < length {
         let first = random.next() % 200;
         for token in &phrases[(first * first / 200) as usize] {
-            out.extend_from_slice(&token.to_le_bytes());
+            out.extend(token.to_le_bytes().into_iter().take(width));
         }
     }
     out.truncate(length);
@@ -299,6 +304,8 @@ pub(crate) fn structured(length_max: usize) -> impl Strategy<Value = Vec<u8>> {
         (0..length_max).prop_map(table),
         (0..length_max).prop_map(json_lines),
         (0..length_max).prop_map(tokens),
+        (0..length_max, 1u32..=32, width.clone())
+            .prop_map(|(length, bits, width)| { wide_tokens(length, bits, width) }),
         (0..length_max).prop_map(decimals),
         (0..length_max).prop_map(rows),
         (0..length_max, width.clone()).prop_map(|(length, width)| floats(length, width)),

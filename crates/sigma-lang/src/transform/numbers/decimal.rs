@@ -184,7 +184,9 @@ pub(crate) fn find_decimal(elements: &[u64], width: usize) -> Option<Kind> {
         .copied()
         .filter(|&element| element != 0)
         .collect();
-    if look.is_empty() {
+    // Decimals have an exponent; integers in the place of floats mostly have none.
+    let has_exponent = |&&element: &&u64| element >> if width == 4 { 23 } else { 52 } != 0;
+    if 8 * look.iter().filter(has_exponent).count() < 7 * look.len().max(1) {
         return None;
     }
     let fitting = |kind| match Decimal::new(kind, width) {
