@@ -128,9 +128,15 @@ impl CpuDecoder {
         }
     }
 
-    /// Evaluates all parts together; logits `[vocab]` after the last token of each part, or after
-    /// every token, in order.
-    pub(crate) fn forward(&self, parts: &mut [Part<'_>], phase: Phase, all: bool) -> Vec<f32> {
+    /// Evaluates all parts together; fills `logits` with `[vocab]` after the last token of each part,
+    /// or after every token, in order. What `logits` held before is memory to be used again.
+    pub(crate) fn forward(
+        &self,
+        parts: &mut [Part<'_>],
+        phase: Phase,
+        all: bool,
+        logits: &mut Vec<f32>,
+    ) {
         let mut rows = Vec::new();
         let mut wanted = Vec::new();
         for (part, Part { held, tokens, .. }) in parts.iter().enumerate() {
@@ -157,10 +163,9 @@ impl CpuDecoder {
             self.attention(index, block, parts, &rows, rounding, &table, &mut scratch);
             self.feed_forward(block, rows.len(), rounding, &mut scratch);
         }
-        let logits = self.logits(&wanted, &mut scratch);
+        self.logits(&wanted, &mut scratch, logits);
         let mut free = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         free.push(scratch);
-        logits
     }
 
     fn take_scratch(&self) -> Scratch {
@@ -503,7 +508,7 @@ impl CpuDecoder {
         }
     }
 
-    fn logits(&self, wanted: &[usize], scratch: &mut Scratch) -> Vec<f32> {
+    fn logits(&self, wanted: &[usize], scratch: &mut Scratch, logits: &mut Vec<f32>) {
         let ModelConfig { hidden, vocab, .. } = self.config;
         let Scratch { x, input, .. } = scratch;
         let x = x.as_f32();
@@ -521,15 +526,8 @@ impl CpuDecoder {
             Rounding::Bytes,
             needs,
         );
-        let mut logits = vec![0f32; wanted.len() * vocab];
-        input.multiply(
-            self.isa,
-            &self.pool,
-            &mut logits,
-            vocab,
-            &[(&self.output, 0)],
-        );
-        logits
+        logits.resize(wanted.len() * vocab, 0.0);
+        input.multiply(self.isa, &self.pool, logits, vocab, &[(&self.output, 0)]);
     }
 }
 

@@ -31,6 +31,7 @@ mod weights;
 
 pub(crate) use build::build;
 pub(crate) use decoder::{CpuDecoder, Part, Phase};
+pub(crate) use elementwise::{Highest, highest};
 pub(crate) use half::{bf16_to_f32, f32_to_bf16};
 pub(crate) use isa::Isa;
 pub(crate) use kv::{CpuKv, KvLayout};

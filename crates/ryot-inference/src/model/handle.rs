@@ -199,13 +199,18 @@ impl Model {
         }
         let values = match &self.inner.engine {
             Engine::Candle(decoder) => decoder.forward(state, tokens, rows)?,
-            Engine::Cpu(decoder) => run_native(decoder, &mut [(state, tokens)], phase, rows)?,
+            Engine::Cpu(decoder) => {
+                let mut values = Vec::new();
+                run_native(decoder, &mut [(state, tokens)], phase, rows, &mut values)?;
+                values
+            }
         };
         Ok(Logits::new(vocab, values))
     }
 
-    /// Evaluates several sequences together: `tokens` of each after those in its state; gives the
-    /// logits after the last token of each.
+    /// Evaluates several sequences together: `tokens` of each after those in its state; fills
+    /// `logits` with those after the last token of each, in order. What `logits` held before is
+    /// memory to be used again.
     ///
     /// A sequence's logits do not depend on the others in the call. All of them must be in the same
     /// phase: `prompt` says that tokens are of prompts, else they are generated ones. On an error
@@ -214,7 +219,8 @@ impl Model {
         &self,
         sequences: &mut [(&mut State, &[u32])],
         prompt: bool,
-    ) -> Result<Vec<Logits>> {
+        logits: &mut Vec<f32>,
+    ) -> Result<()> {
         let vocab = self.inner.config.vocab;
         for (state, tokens) in &*sequences {
             self.check_state(state)?;
@@ -227,19 +233,24 @@ impl Model {
         }
         match &self.inner.engine {
             Engine::Candle(decoder) => {
-                let mut all = Vec::with_capacity(sequences.len());
+                logits.clear();
                 for (state, tokens) in sequences {
-                    let values = decoder.forward(state, tokens, Rows::Last)?;
-                    all.push(Logits::new(vocab, values));
+                    logits.extend(decoder.forward(state, tokens, Rows::Last)?);
                 }
-                Ok(all)
+                Ok(())
             }
             Engine::Cpu(decoder) => {
                 let phase = if prompt { Phase::Prompt } else { Phase::Decode };
-                let values = run_native(decoder, sequences, phase, Rows::Last)?;
-                let each = values.chunks_exact(vocab);
-                Ok(each.map(|v| Logits::new(vocab, v.to_vec())).collect())
+                run_native(decoder, sequences, phase, Rows::Last, logits)
             }
+        }
+    }
+
+    /// Calls `work` once for every number below `items`, on the model's threads where it has some.
+    pub(crate) fn share(&self, items: usize, work: &(dyn Fn(usize) + Sync)) {
+        match &self.inner.engine {
+            Engine::Candle(_) => (0..items).for_each(work),
+            Engine::Cpu(decoder) => decoder.pool.run(items, work),
         }
     }
 
@@ -288,7 +299,8 @@ fn run_native(
     sequences: &mut [(&mut State, &[u32])],
     phase: Phase,
     rows: Rows,
-) -> Result<Vec<f32>> {
+    logits: &mut Vec<f32>,
+) -> Result<()> {
     for (state, tokens) in &mut *sequences {
         state.reserve(tokens.len())?;
     }
@@ -300,11 +312,11 @@ fn run_native(
         };
         parts.push(Part { kv, held, tokens });
     }
-    let values = decoder.forward(&mut parts, phase, rows == Rows::All);
+    decoder.forward(&mut parts, phase, rows == Rows::All, logits);
     for (state, tokens) in sequences {
         state.tokens.extend_from_slice(tokens);
     }
-    Ok(values)
+    Ok(())
 }
 
 /// The threads of a model.
