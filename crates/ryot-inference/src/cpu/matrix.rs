@@ -111,7 +111,7 @@ impl PackedMatrix {
         })
     }
 
-    fn tile(&self, index: usize) -> WeightTile<'_> {
+    pub(super) fn tile(&self, index: usize) -> WeightTile<'_> {
         let blocks = self.columns / BLOCK;
         let bytes = blocks * self.format.block_bytes();
         let scales = self.format.scale_bytes(blocks);
@@ -125,6 +125,10 @@ impl PackedMatrix {
 
     pub(super) fn rows(&self) -> usize {
         self.rows
+    }
+
+    pub(super) fn format(&self) -> Format {
+        self.format
     }
 
     pub(super) fn columns(&self) -> usize {
@@ -155,8 +159,13 @@ pub(crate) fn multiply_all(
     stride: usize,
     matrices: &[(&PackedMatrix, usize)],
 ) {
-    let tiles = isa == Isa::Avx512 && Isa::has_byte_tiles();
+    let tiles = with_tiles(isa, rows.rows());
     multiply_by((isa, tiles), pool, rows, out, stride, matrices);
+}
+
+/// Whether `rows` rows go through matrix tiles.
+pub(super) fn with_tiles(isa: Isa, rows: usize) -> bool {
+    isa == Isa::Avx512 && Isa::has_byte_tiles() && rows >= ROWS_MIN
 }
 
 /// [`multiply_all`] with or without matrix tiles.
@@ -168,7 +177,6 @@ pub(super) fn multiply_by(
     stride: usize,
     matrices: &[(&PackedMatrix, usize)],
 ) {
-    assert!(!with_tiles || Isa::has_byte_tiles(), "tiles of bytes");
     for (matrix, at) in matrices {
         assert_eq!(rows.columns(), matrix.columns, "columns of both factors");
         assert!(at + matrix.rows <= stride, "columns of the product");
@@ -177,7 +185,6 @@ pub(super) fn multiply_by(
     let rows = &*rows;
     assert!(rows.rows() * stride <= out.len(), "rows of the product");
     let tiles: usize = matrices.iter().map(|(m, _)| m.rows.div_ceil(TILE)).sum();
-    let with_tiles = with_tiles && rows.rows() >= ROWS_MIN;
     // pieces small enough to share out evenly, large enough to hide the counter
     let each = (tiles / (pool.threads() * 16)).clamp(1, 32);
     let out = SharedRows::new(out, stride);
@@ -198,26 +205,33 @@ pub(super) fn multiply_by(
 }
 
 /// What one thread multiplies with.
-struct Kernel {
+pub(super) struct Kernel {
     isa: Isa,
     #[cfg(target_arch = "x86_64")]
     tiles: Option<ByteTiles>,
 }
 
 impl Kernel {
+    /// With matrix tiles only where there are some; see [`with_tiles`].
     #[cfg(target_arch = "x86_64")]
-    fn new(isa: Isa, with_tiles: bool) -> Self {
+    pub(super) fn new(isa: Isa, with_tiles: bool) -> Self {
+        assert!(!with_tiles || Isa::has_byte_tiles(), "tiles of bytes");
         // SAFETY: tiles are wished for only where they are.
         let tiles = with_tiles.then(|| unsafe { ByteTiles::new() });
         Self { isa, tiles }
     }
 
     #[cfg(not(target_arch = "x86_64"))]
-    fn new(isa: Isa, _with_tiles: bool) -> Self {
+    pub(super) fn new(isa: Isa, _with_tiles: bool) -> Self {
         Self { isa }
     }
 
-    fn multiply(&mut self, weights: &WeightTile<'_>, rows: &RowTile<'_>, sums: &mut Sums) {
+    pub(super) fn multiply(
+        &mut self,
+        weights: &WeightTile<'_>,
+        rows: &RowTile<'_>,
+        sums: &mut Sums,
+    ) {
         #[cfg(target_arch = "x86_64")]
         if let Some(tiles) = self.tiles.as_mut().filter(|_| rows.height >= ROWS_MIN) {
             tiles.multiply(weights, rows, sums);

@@ -27,6 +27,7 @@ mod shared;
 #[cfg(test)]
 #[expect(clippy::cast_possible_truncation, reason = "test numbers are small")]
 mod tests;
+mod token_attention;
 mod weights;
 
 pub(crate) use build::build;
