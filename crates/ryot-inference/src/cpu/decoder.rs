@@ -13,7 +13,7 @@ use super::rope::{Angles, RopeTable};
 use super::shared::SharedRows;
 use super::weights::{Cost, Input, Needs, Rounding, Weights};
 use crate::kv::KvElement;
-use crate::model::ModelConfig;
+use crate::model::{ModelConfig, Rows};
 
 /// Weights of one block.
 #[derive(Debug)]
@@ -138,14 +138,14 @@ impl CpuDecoder {
         }
     }
 
-    /// Evaluates all parts together; fills `logits` with `[vocab]` after the last token of each part,
-    /// or after every token, in order. What `logits` held before is memory to be used again.
+    /// Evaluates all parts together; fills `out` with what `wish` says, in order. What `out` held
+    /// before is memory to be used again.
     pub(crate) fn forward(
         &self,
         parts: &mut [Part<'_>],
         phase: Phase,
-        all: bool,
-        logits: &mut Vec<f32>,
+        wish: Rows,
+        out: &mut Vec<f32>,
     ) {
         let mut rows = Vec::new();
         let mut wanted = Vec::new();
@@ -154,10 +154,9 @@ impl CpuDecoder {
                 part,
                 position: held + i,
             }));
-            let first = if all {
-                rows.len() - tokens.len()
-            } else {
-                rows.len() - 1
+            let first = match wish {
+                Rows::Last => rows.len() - 1,
+                Rows::All | Rows::Hidden => rows.len() - tokens.len(),
             };
             wanted.extend(first..rows.len());
         }
@@ -178,7 +177,7 @@ impl CpuDecoder {
             self.attention(index, block, parts, call, &mut scratch);
             self.feed_forward(block, rows.len(), rounding, &mut scratch);
         }
-        self.logits(&wanted, &mut scratch, logits);
+        self.give(&wanted, wish, &mut scratch, out);
         let mut free = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         free.push(scratch);
     }
@@ -329,8 +328,7 @@ impl CpuDecoder {
         (weight, rounding, needs): (&[f32], Rounding, Needs),
     ) {
         let hidden = self.config.hidden;
-        #[expect(clippy::cast_possible_truncation, reason = "activations are f32")]
-        let epsilon = self.config.rms_eps as f32;
+        let epsilon = self.epsilon();
         let x = SharedRows::new(x, hidden);
         input.fill(
             (self.isa, &*self.pool),
@@ -371,8 +369,7 @@ impl CpuDecoder {
             head_dim,
             ..
         } = self.config;
-        #[expect(clippy::cast_possible_truncation, reason = "activations are f32")]
-        let epsilon = self.config.rms_eps as f32;
+        let epsilon = self.epsilon();
         let (queries, rest) = line.split_at_mut(heads * head_dim);
         let (keys, rest) = rest.split_at_mut(kv_heads * head_dim);
         let values = &mut rest[..kv_heads * head_dim];
@@ -453,7 +450,8 @@ impl CpuDecoder {
         input.multiply(self.isa, &self.pool, product, pitch(hidden), &down);
     }
 
-    fn logits(&self, wanted: &[usize], scratch: &mut Scratch, logits: &mut Vec<f32>) {
+    /// Fills `out` with the logits of the wanted rows, or with their normed hidden states.
+    fn give(&self, wanted: &[usize], wish: Rows, scratch: &mut Scratch, out: &mut Vec<f32>) {
         let ModelConfig { hidden, vocab, .. } = self.config;
         let Scratch {
             x, input, product, ..
@@ -464,13 +462,27 @@ impl CpuDecoder {
             let from = rows.len();
             rows.extend_from_slice(&x[row * hidden..(row + 1) * hidden]);
             // what the last layer gave
-            add(self.isa, &mut rows[from..], &given[row * pitch(hidden)..][..hidden]);
+            let given = &given[row * pitch(hidden)..][..hidden];
+            add(self.isa, &mut rows[from..], given);
+        }
+        if wish == Rows::Hidden {
+            out.resize(rows.len(), 0.0);
+            let lines = rows.chunks_exact(hidden).zip(out.chunks_exact_mut(hidden));
+            for (line, out) in lines {
+                rms_norm(self.isa, line, &self.output_norm, self.epsilon(), out);
+            }
+            return;
         }
         let needs = Needs::of(&[&self.output]);
         let norm = (&*self.output_norm, Rounding::Bytes, needs);
         self.normed(input, (&mut rows, None), wanted.len(), norm);
-        logits.resize(wanted.len() * vocab, 0.0);
-        input.multiply(self.isa, &self.pool, logits, vocab, &[(&self.output, 0)]);
+        out.resize(wanted.len() * vocab, 0.0);
+        input.multiply(self.isa, &self.pool, out, vocab, &[(&self.output, 0)]);
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "activations are f32")]
+    fn epsilon(&self) -> f32 {
+        self.config.rms_eps as f32
     }
 }
 

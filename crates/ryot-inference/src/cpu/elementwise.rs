@@ -205,7 +205,9 @@ mod tests {
         for len in [0, 1, 15, 16, 17, 50, 1000] {
             for _ in 0..20 {
                 // few different numbers, so that there are ties
-                let mut x: Vec<f32> = (0..len).map(|_| (rng.next_unit() * 9.0).floor() as f32).collect();
+                let mut x: Vec<f32> = (0..len)
+                    .map(|_| (rng.next_unit() * 9.0).floor() as f32)
+                    .collect();
                 for odd in [f32::NAN, f32::NEG_INFINITY, f32::INFINITY] {
                     let expected = highest_one_by_one(&x);
                     for isa in Isa::all() {

@@ -26,6 +26,7 @@ thread_local! {
         workspace: Workspace::new(),
         products: Buffer::zeroed(0),
     });
+    static SUMS: RefCell<Vec<Sums>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Whether [`multiply_gated`] and [`multiply_gated_bytes`] can do it.
@@ -115,26 +116,27 @@ pub(super) fn multiply_gated_bytes(
         let mut kernel = Kernel::new(isa, with_tiles);
         let first = piece * together;
         let used = together.min(pairs - first);
-        let mut sums = [const { Sums([[0.0; TILE]; TILE]) }; 4 * TOGETHER];
-        for index in 0..rows.tiles() {
-            let (gates, ups) = sums.split_at_mut(2 * used);
-            for (matrix, sums) in [(gate, &mut *gates), (up, &mut *ups)] {
-                let part = rows.tile(index, matrix.format());
-                for (tile, sums) in (2 * first..2 * (first + used)).zip(sums) {
-                    kernel.multiply(&matrix.tile(tile), &part, sums);
+        SUMS.with_borrow_mut(|sums| {
+            sums.resize(4 * TOGETHER, Sums([[0.0; TILE]; TILE]));
+            let (gates, ups) = sums[..4 * used].split_at_mut(2 * used);
+            for index in 0..rows.tiles() {
+                for (matrix, sums) in [(gate, &mut *gates), (up, &mut *ups)] {
+                    let part = rows.tile(index, matrix.format());
+                    for (tile, sums) in (2 * first..2 * (first + used)).zip(sums) {
+                        kernel.multiply(&matrix.tile(tile), &part, sums);
+                    }
+                }
+                let height = (rows.rows() - index * TILE).min(TILE);
+                for m in 0..height {
+                    let mut values = [[0f32; TILE]; 2 * TOGETHER];
+                    for ((gate, up), values) in gates.iter().zip(&*ups).zip(&mut values) {
+                        silu_times(isa, &gate.0[m], &up.0[m], values);
+                    }
+                    let values = &values.as_flattened()[..used * BLOCK];
+                    // SAFETY: these blocks of all rows are this piece's alone.
+                    unsafe { out.set(isa, index * TILE + m, first, values) };
                 }
             }
-            let height = (rows.rows() - index * TILE).min(TILE);
-            for m in 0..height {
-                let mut values = [0f32; TOGETHER * BLOCK];
-                let (values, _) = values.as_chunks_mut::<TILE>();
-                for ((gate, up), values) in gates.iter().zip(&*ups).zip(&mut *values) {
-                    silu_times(isa, &gate.0[m], &up.0[m], values);
-                }
-                let values = &values.as_flattened()[..used * BLOCK];
-                // SAFETY: these blocks of all rows are this piece's alone.
-                unsafe { out.set(isa, index * TILE + m, first, values) };
-            }
-        }
+        });
     });
 }

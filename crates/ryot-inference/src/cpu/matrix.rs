@@ -190,12 +190,13 @@ pub(super) fn multiply_by(
     let out = SharedRows::new(out, stride);
     pool.run(tiles.div_ceil(each), &|piece| {
         let mut kernel = Kernel::new(isa, with_tiles);
+        let mut sums = Sums([[0.0; TILE]; TILE]);
         for tile in piece * each..tiles.min((piece + 1) * each) {
             let mut tile = tile;
             for (matrix, at) in matrices {
                 let own = matrix.rows.div_ceil(TILE);
                 if tile < own {
-                    matrix.one_tile(&mut kernel, rows, tile, &out, *at);
+                    matrix.one_tile((&mut kernel, &mut sums), rows, tile, &out, *at);
                     break;
                 }
                 tile -= own;
@@ -244,7 +245,7 @@ impl Kernel {
 impl PackedMatrix {
     fn one_tile(
         &self,
-        kernel: &mut Kernel,
+        (kernel, sums): (&mut Kernel, &mut Sums),
         rows: &QuantisedRows,
         tile: usize,
         out: &SharedRows<'_, f32>,
@@ -253,14 +254,16 @@ impl PackedMatrix {
         let width = TILE.min(self.rows - tile * TILE);
         let from = at + tile * TILE;
         let weights = self.tile(tile);
-        let mut sums = Sums([[0.0; TILE]; TILE]);
         for index in 0..rows.tiles() {
             let part = rows.tile(index, self.format);
-            kernel.multiply(&weights, &part, &mut sums);
+            kernel.multiply(&weights, &part, sums);
             for (m, line) in sums.0.iter().enumerate().take(part.height) {
                 // SAFETY: this tile's columns of the product are written by this piece alone.
                 let target = unsafe { out.part(index * TILE + m, from, width) };
-                target.copy_from_slice(&line[..width]);
+                match target.as_chunks_mut() {
+                    ([whole], []) => *whole = *line,
+                    _ => target.copy_from_slice(&line[..width]),
+                }
             }
         }
     }

@@ -127,7 +127,8 @@ impl Pool {
         // SAFETY: no helper is in a region, and the leader's lock is held.
         unsafe { *shared.work.0.get() = Some(job) };
         for (index, next) in shared.next.iter().enumerate() {
-            next.0.store(shared.range(index, pieces).start, Ordering::Relaxed);
+            next.0
+                .store(shared.range(index, pieces).start, Ordering::Relaxed);
         }
         shared.busy.0.store(self.helpers.len(), Ordering::Relaxed);
         // either this sees a sleeper, or the sleeper sees the region (both in one total order)

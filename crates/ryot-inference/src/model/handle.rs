@@ -189,14 +189,7 @@ impl Model {
     }
 
     fn run(&self, state: &mut State, tokens: &[u32], rows: Rows, phase: Phase) -> Result<Logits> {
-        self.check_state(state)?;
-        if tokens.is_empty() {
-            return Err(InferError::NoTokens);
-        }
-        let vocab = self.inner.config.vocab;
-        if let Some(&token) = tokens.iter().find(|t| **t as usize >= vocab) {
-            return Err(InferError::TokenOutOfRange { token, vocab });
-        }
+        self.check_call(state, tokens)?;
         let values = match &self.inner.engine {
             Engine::Candle(decoder) => decoder.forward(state, tokens, rows)?,
             Engine::Cpu(decoder) => {
@@ -205,7 +198,7 @@ impl Model {
                 values
             }
         };
-        Ok(Logits::new(vocab, values))
+        Ok(Logits::new(self.inner.config.vocab, values))
     }
 
     /// Evaluates several sequences together: `tokens` of each after those in its state; fills
@@ -221,28 +214,39 @@ impl Model {
         prompt: bool,
         logits: &mut Vec<f32>,
     ) -> Result<()> {
-        let vocab = self.inner.config.vocab;
+        let phase = if prompt { Phase::Prompt } else { Phase::Decode };
+        self.run_together(sequences, phase, Rows::Last, logits)
+    }
+
+    /// Evaluates the tokens of several texts together, as prompts; fills `hidden` with the normed
+    /// hidden states of all of them, in order. A text's do not depend on the others in the call.
+    pub(crate) fn hidden_states(
+        &self,
+        sequences: &mut [(&mut State, &[u32])],
+        hidden: &mut Vec<f32>,
+    ) -> Result<()> {
+        self.run_together(sequences, Phase::Prompt, Rows::Hidden, hidden)
+    }
+
+    fn run_together(
+        &self,
+        sequences: &mut [(&mut State, &[u32])],
+        phase: Phase,
+        rows: Rows,
+        out: &mut Vec<f32>,
+    ) -> Result<()> {
         for (state, tokens) in &*sequences {
-            self.check_state(state)?;
-            if tokens.is_empty() {
-                return Err(InferError::NoTokens);
-            }
-            if let Some(&token) = tokens.iter().find(|t| **t as usize >= vocab) {
-                return Err(InferError::TokenOutOfRange { token, vocab });
-            }
+            self.check_call(state, tokens)?;
         }
         match &self.inner.engine {
             Engine::Candle(decoder) => {
-                logits.clear();
+                out.clear();
                 for (state, tokens) in sequences {
-                    logits.extend(decoder.forward(state, tokens, Rows::Last)?);
+                    out.extend(decoder.forward(state, tokens, rows)?);
                 }
                 Ok(())
             }
-            Engine::Cpu(decoder) => {
-                let phase = if prompt { Phase::Prompt } else { Phase::Decode };
-                run_native(decoder, sequences, phase, Rows::Last, logits)
-            }
+            Engine::Cpu(decoder) => run_native(decoder, sequences, phase, rows, out),
         }
     }
 
@@ -254,16 +258,24 @@ impl Model {
         }
     }
 
-    fn check_state(&self, state: &State) -> Result<()> {
+    /// What a call must fulfil: a state of this model, and tokens of its vocabulary.
+    fn check_call(&self, state: &State, tokens: &[u32]) -> Result<()> {
         let expected = self.inner.info.fingerprint;
-        if state.fingerprint() == expected {
-            return Ok(());
+        if state.fingerprint() != expected {
+            return Err(InferError::ModelMismatch {
+                what: "state",
+                found: state.fingerprint(),
+                expected,
+            });
         }
-        Err(InferError::ModelMismatch {
-            what: "state",
-            found: state.fingerprint(),
-            expected,
-        })
+        if tokens.is_empty() {
+            return Err(InferError::NoTokens);
+        }
+        let vocab = self.inner.config.vocab;
+        match tokens.iter().find(|token| **token as usize >= vocab) {
+            Some(&token) => Err(InferError::TokenOutOfRange { token, vocab }),
+            None => Ok(()),
+        }
     }
 
     /// Renders a conversation with the model's own template, ready for the assistant's turn.
@@ -299,7 +311,7 @@ fn run_native(
     sequences: &mut [(&mut State, &[u32])],
     phase: Phase,
     rows: Rows,
-    logits: &mut Vec<f32>,
+    out: &mut Vec<f32>,
 ) -> Result<()> {
     for (state, tokens) in &mut *sequences {
         state.reserve(tokens.len())?;
@@ -312,7 +324,7 @@ fn run_native(
         };
         parts.push(Part { kv, held, tokens });
     }
-    decoder.forward(&mut parts, phase, rows == Rows::All, logits);
+    decoder.forward(&mut parts, phase, rows, out);
     for (state, tokens) in sequences {
         state.tokens.extend_from_slice(tokens);
     }

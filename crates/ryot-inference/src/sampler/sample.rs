@@ -101,7 +101,9 @@ pub(crate) fn log_probability(logits: &[f32], token: u32) -> Option<f32> {
 
 /// The error for the first logit that is NaN or `+inf`.
 fn not_finite(logits: &[f32], position: usize) -> InferError {
-    let bad = (0u32..).zip(logits).find(|(_, l)| l.is_nan() || **l == f32::INFINITY);
+    let bad = (0u32..)
+        .zip(logits)
+        .find(|(_, l)| l.is_nan() || **l == f32::INFINITY);
     let (token, value) = bad.map_or((0, f32::NAN), |(token, value)| (token, *value));
     InferError::NonFiniteLogit {
         token,
@@ -134,7 +136,9 @@ mod tests {
                 assert_eq!(argmax(&logits), u32::try_from(at).ok());
                 logits[at] = f32::NAN;
                 assert_eq!(argmax(&logits), None);
-                let error = sampler(Sampling::greedy()).sample(&logits, &[0; 7]).unwrap_err();
+                let error = sampler(Sampling::greedy())
+                    .sample(&logits, &[0; 7])
+                    .unwrap_err();
                 let expected = format!("logit of token {at} is NaN at position 7");
                 assert_eq!(error.to_string(), expected);
             }

@@ -433,7 +433,9 @@ fn accept_all(model: &Model, requests: Vec<(&mut Running, &[f32])>) -> u64 {
     let new = AtomicU64::new(0);
     model.share(requests.len(), &|index| {
         // every request is one piece of the work, so nobody waits
-        let mut request = requests[index].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut request = requests[index]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let (running, row) = &mut *request;
         let before = generated(running);
         running.accept(row);
