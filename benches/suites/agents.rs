@@ -15,6 +15,8 @@ mod executor;
 mod load;
 #[path = "agents/memory.rs"]
 mod memory;
+#[path = "agents/overload.rs"]
+mod overload;
 #[path = "agents/tail.rs"]
 mod tail;
 
@@ -44,7 +46,7 @@ const PARTS: [(&str, Part); 14] = [
     ("mailbox", ask::mailbox),
     ("actors", actors::rows),
     ("open_loop", |suite, _| load::open_loop(suite)),
-    ("overload", |suite, _| load::overload(suite)),
+    ("overload", |suite, _| overload::overload(suite)),
     ("hedging", |suite, _| tail::hedging(suite)),
     ("fan_out", tail::fan_out),
     ("memory", |suite, runtime| {
@@ -147,9 +149,12 @@ impl ChannelPool {
 }
 
 impl ChannelPool {
-    fn try_spawn(&self, job: impl FnOnce() + Send + 'static) -> bool {
+    fn try_spawn(
+        &self,
+        job: Box<dyn FnOnce() + Send>,
+    ) -> Result<(), crossbeam_channel::TrySendError<Box<dyn FnOnce() + Send>>> {
         let sender = self.sender.as_ref().expect("open until dropped");
-        sender.try_send(Box::new(job)).is_ok()
+        sender.try_send(job)
     }
 }
 

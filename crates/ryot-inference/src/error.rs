@@ -267,6 +267,20 @@ pub enum InferError {
         /// Tokens in the context.
         context_tokens: usize,
     },
+    /// A text to embed is too long.
+    #[error("the text has {tokens} tokens, allowed: at most {limit}")]
+    TextTooLong {
+        /// Tokens in the text.
+        tokens: usize,
+        /// Most tokens a text may have.
+        limit: usize,
+    },
+    /// A text's vector came out wrong: the weights are broken.
+    #[error("number {dimension} of the text's vector is not finite")]
+    NonFiniteEmbedding {
+        /// Its place in the vector.
+        dimension: usize,
+    },
     /// The context has no room for the tokens.
     #[error("context is full: {held} tokens held, {added} to add, {context_tokens} allowed")]
     ContextFull {

@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | server | [`Server`], [`Ticket`], [`PieceStream`] | many requests in one batch |
 //! | engine | [`Engine`], [`Request`], [`Generation`] | text in, streamed text out |
+//! | embedder | [`Embedder`] | texts in, vectors out |
 //! | model | [`Model`], [`State`], [`Logits`] | `(state, tokens) -> (state, logits)` for other engines |
 //! | keys and values | [`KvState`], [`PrefixStore`] | context computed once, kept and moved as bytes |
 //!
@@ -28,6 +29,7 @@ mod chat;
     reason = "vector kernels, and memory that threads share"
 )]
 mod cpu;
+mod embed;
 mod engine;
 mod error;
 mod grammar;
@@ -39,6 +41,7 @@ mod tokenizer;
 mod weights;
 
 pub use chat::Message;
+pub use embed::{EmbedConfig, Embedder, Pooling};
 pub use engine::{
     CancelToken, Completion, Engine, EngineConfig, FinishReason, Generation, Metrics, Piece,
     PieceStream, Prompt, Request, ServeConfig, ServeStats, Server, Ticket,

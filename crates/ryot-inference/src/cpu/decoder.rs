@@ -3,18 +3,17 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Isa;
-use super::attention::{QUERIES, Queries, attend};
 use super::buffer::Buffer;
 use super::elementwise::{add, rms_norm, silu_times};
 use super::kv::{CpuKv, KvLayout, LayerMut};
 use super::pool::Pool;
 #[cfg(target_arch = "x86_64")]
 use super::prompt_attention::Prompt;
-use super::rope::RopeTable;
+use super::rope::{Angles, RopeTable};
 use super::shared::SharedRows;
-use super::weights::{Input, Needs, Rounding, Weights};
+use super::weights::{Cost, Input, Needs, Rounding, Weights};
 use crate::kv::KvElement;
-use crate::model::ModelConfig;
+use crate::model::{ModelConfig, Rows};
 
 /// Weights of one block.
 #[derive(Debug)]
@@ -85,10 +84,21 @@ struct Scratch {
 
 /// One row of a call.
 #[derive(Debug, Clone, Copy)]
-struct Row {
-    part: usize,
-    position: usize,
+pub(super) struct Row {
+    pub(super) part: usize,
+    pub(super) position: usize,
 }
+
+/// What all layers of a call share.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a> {
+    pub(super) rows: &'a [Row],
+    rounding: Rounding,
+    pub(super) table: &'a Angles,
+}
+
+/// Rows from which on a thread takes whole rows, one after the other, instead of parts of each.
+const WHOLE_ROWS_MIN: usize = 4;
 
 /// Numbers of a row that one thread takes at once where there are few rows.
 const PIECE: usize = 1024;
@@ -128,9 +138,15 @@ impl CpuDecoder {
         }
     }
 
-    /// Evaluates all parts together; logits `[vocab]` after the last token of each part, or after
-    /// every token, in order.
-    pub(crate) fn forward(&self, parts: &mut [Part<'_>], phase: Phase, all: bool) -> Vec<f32> {
+    /// Evaluates all parts together; fills `out` with what `wish` says, in order. What `out` held
+    /// before is memory to be used again.
+    pub(crate) fn forward(
+        &self,
+        parts: &mut [Part<'_>],
+        phase: Phase,
+        wish: Rows,
+        out: &mut Vec<f32>,
+    ) {
         let mut rows = Vec::new();
         let mut wanted = Vec::new();
         for (part, Part { held, tokens, .. }) in parts.iter().enumerate() {
@@ -138,10 +154,9 @@ impl CpuDecoder {
                 part,
                 position: held + i,
             }));
-            let first = if all {
-                rows.len() - tokens.len()
-            } else {
-                rows.len() - 1
+            let first = match wish {
+                Rows::Last => rows.len() - 1,
+                Rows::All | Rows::Hidden => rows.len() - tokens.len(),
             };
             wanted.extend(first..rows.len());
         }
@@ -153,14 +168,18 @@ impl CpuDecoder {
         };
         let positions: Vec<usize> = rows.iter().map(|row| row.position).collect();
         let table = self.rope.angles(&self.pool, &positions);
+        let call = Call {
+            rows: &rows,
+            rounding,
+            table: &table,
+        };
         for (index, block) in self.blocks.iter().enumerate() {
-            self.attention(index, block, parts, &rows, rounding, &table, &mut scratch);
+            self.attention(index, block, parts, call, &mut scratch);
             self.feed_forward(block, rows.len(), rounding, &mut scratch);
         }
-        let logits = self.logits(&wanted, &mut scratch);
+        self.give(&wanted, wish, &mut scratch, out);
         let mut free = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         free.push(scratch);
-        logits
     }
 
     fn take_scratch(&self) -> Scratch {
@@ -191,15 +210,12 @@ impl CpuDecoder {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one step of one call")]
     fn attention(
         &self,
         layer: usize,
         block: &CpuBlock,
         parts: &mut [Part<'_>],
-        rows: &[Row],
-        rounding: Rounding,
-        table: &super::rope::Angles,
+        call: Call<'_>,
         scratch: &mut Scratch,
     ) {
         let ModelConfig {
@@ -209,7 +225,7 @@ impl CpuDecoder {
             head_dim,
             ..
         } = self.config;
-        let (count, q_width, kv_width) = (rows.len(), heads * head_dim, kv_heads * head_dim);
+        let (count, q_width, kv_width) = (call.rows.len(), heads * head_dim, kv_heads * head_dim);
         let width = pitch(q_width + 2 * kv_width);
         let Scratch {
             x,
@@ -221,7 +237,10 @@ impl CpuDecoder {
         } = scratch;
         let x = x.as_mut_f32();
         let needs = Needs::of(&[&block.query, &block.key, &block.value]);
-        self.normed(input, x, &block.attention_norm, count, rounding, needs);
+        // what the layer before gave
+        let given = (layer > 0).then(|| product.as_f32());
+        let norm = (&*block.attention_norm, call.rounding, needs);
+        self.normed(input, (x, given), count, norm);
         let wide = room(wide, count * width);
         let places = [
             (&block.query, 0),
@@ -229,10 +248,63 @@ impl CpuDecoder {
             (&block.value, q_width + kv_width),
         ];
         input.multiply(self.isa, &self.pool, wide, width, &places);
-        self.turn(block, wide, width, rows, table);
+        let needs = Needs::of(&[&block.attention_output]);
+        // every row is of a sequence of its own
+        let apart = parts.len() == count;
+        if apart && count >= WHOLE_ROWS_MIN && call.rounding == Rounding::Bytes {
+            let targets: Vec<LayerMut<'_>> =
+                parts.iter_mut().map(|p| p.kv.layer_mut(layer)).collect();
+            self.attend_rows(block, call, &targets, (wide, width), (input, needs));
+        } else {
+            self.turn(block, wide, width, call);
+            self.store(layer, parts, call, (wide, width));
+            let mixed = room(mixed, count * q_width);
+            match call.rounding {
+                #[cfg(target_arch = "x86_64")]
+                Rounding::Bf16 if self.element == KvElement::Bf16 => self.mix_prompt(&mut Prompt {
+                    layer,
+                    parts,
+                    wide,
+                    width,
+                    mixed,
+                }),
+                _ => self.mix(layer, parts, call.rows, (wide, width), mixed),
+            }
+            let piece = if count >= 4 { q_width } else { PIECE };
+            input.fill(
+                (self.isa, &*self.pool),
+                [count, q_width, piece],
+                call.rounding,
+                (needs, Cost::Light),
+                &|row, start, out| {
+                    let from = row * q_width + start;
+                    out.copy_from_slice(&mixed[from..from + out.len()]);
+                },
+            );
+        }
+        let product = room(product, count * pitch(hidden));
+        let places = [(&block.attention_output, 0)];
+        input.multiply(self.isa, &self.pool, product, pitch(hidden), &places);
+    }
+
+    /// Puts keys and values of all rows where they are kept.
+    fn store(
+        &self,
+        layer: usize,
+        parts: &mut [Part<'_>],
+        call: Call<'_>,
+        (wide, width): (&[f32], usize),
+    ) {
+        let ModelConfig {
+            heads,
+            kv_heads,
+            head_dim,
+            ..
+        } = self.config;
+        let (q_width, kv_width) = (heads * head_dim, kv_heads * head_dim);
         let targets: Vec<LayerMut<'_>> = parts.iter_mut().map(|p| p.kv.layer_mut(layer)).collect();
         let store = |head: usize| {
-            for (row, wide) in rows.iter().zip(wide.chunks_exact(width)) {
+            for (row, wide) in call.rows.iter().zip(wide.chunks_exact(width)) {
                 let key = q_width + head * head_dim;
                 let keys = &wide[key..key + head_dim];
                 let values = &wide[key + kv_width..key + kv_width + head_dim];
@@ -240,196 +312,87 @@ impl CpuDecoder {
                 unsafe { targets[row.part].set(self.isa, head, row.position, keys, values) };
             }
         };
-        if count < 32 {
+        if call.rows.len() < 32 {
             (0..kv_heads).for_each(store);
         } else {
             self.pool.run(kv_heads, &store);
         }
-        drop(targets);
-        let mixed = room(mixed, count * q_width);
-        match rounding {
-            #[cfg(target_arch = "x86_64")]
-            Rounding::Bf16 if self.element == KvElement::Bf16 => self.mix_prompt(&mut Prompt {
-                layer,
-                parts,
-                wide,
-                width,
-                mixed,
-            }),
-            _ => self.mix(layer, parts, rows, wide, width, mixed),
-        }
-        let needs = Needs::of(&[&block.attention_output]);
-        let engine = (self.isa, &*self.pool);
-        let piece = if count >= 4 { q_width } else { PIECE };
-        input.fill(
-            engine,
-            [count, q_width, piece],
-            rounding,
-            needs,
-            &|row, start, out| {
-                let from = row * q_width + start;
-                out.copy_from_slice(&mixed[from..from + out.len()]);
-            },
-        );
-        let product = room(product, count * pitch(hidden));
-        let places = [(&block.attention_output, 0)];
-        input.multiply(self.isa, &self.pool, product, pitch(hidden), &places);
-        self.add_rows(x, product, count);
     }
 
-    /// Fills `input` with the normed rows of `x`.
+    /// Adds to the rows of `x` those that are `given`, if any, and fills `input` with the normed sums.
     fn normed(
         &self,
         input: &mut Input,
-        x: &[f32],
-        weight: &[f32],
+        (x, given): (&mut [f32], Option<&[f32]>),
         count: usize,
-        rounding: Rounding,
-        needs: Needs,
+        (weight, rounding, needs): (&[f32], Rounding, Needs),
     ) {
         let hidden = self.config.hidden;
-        #[expect(clippy::cast_possible_truncation, reason = "activations are f32")]
-        let epsilon = self.config.rms_eps as f32;
-        let engine = (self.isa, &*self.pool);
+        let epsilon = self.epsilon();
+        let x = SharedRows::new(x, hidden);
         input.fill(
-            engine,
+            (self.isa, &*self.pool),
             [count, hidden, hidden],
             rounding,
-            needs,
+            (needs, Cost::Light),
             &|row, _, out| {
-                rms_norm(
-                    self.isa,
-                    &x[row * hidden..(row + 1) * hidden],
-                    weight,
-                    epsilon,
-                    out,
-                );
+                // SAFETY: one row is one piece of the region.
+                let x = unsafe { x.row(row) };
+                if let Some(given) = given {
+                    add(self.isa, x, &given[row * pitch(hidden)..][..hidden]);
+                }
+                rms_norm(self.isa, x, weight, epsilon, out);
             },
         );
     }
 
-    /// Biases, head norms and rotation of queries and keys, in place.
-    fn turn(
-        &self,
-        block: &CpuBlock,
-        wide: &mut [f32],
-        width: usize,
-        rows: &[Row],
-        table: &super::rope::Angles,
-    ) {
-        let ModelConfig {
-            heads,
-            kv_heads,
-            head_dim,
-            ..
-        } = self.config;
-        #[expect(clippy::cast_possible_truncation, reason = "activations are f32")]
-        let epsilon = self.config.rms_eps as f32;
+    /// [`CpuDecoder::turn_row`] for all rows.
+    fn turn(&self, block: &CpuBlock, wide: &mut [f32], width: usize, call: Call<'_>) {
+        let count = call.rows.len();
         let shared = SharedRows::new(wide, width);
-        let work = |index: usize| {
+        let work = |row: usize| {
             // SAFETY: one row is one piece of the region.
-            let line = unsafe { shared.row(index) };
-            let (queries, rest) = line.split_at_mut(heads * head_dim);
-            let (keys, rest) = rest.split_at_mut(kv_heads * head_dim);
-            let values = &mut rest[..kv_heads * head_dim];
-            let mut normed = vec![0f32; head_dim];
-            let norms = [block.query_norm.as_ref(), block.key_norm.as_ref()];
-            for (line, bias) in [&mut *queries, &mut *keys, values]
-                .into_iter()
-                .zip(&block.biases)
-            {
-                if let Some(bias) = bias {
-                    add(self.isa, line, bias);
-                }
-            }
-            for (line, norm) in [queries, keys].into_iter().zip(norms) {
-                for head in line.chunks_exact_mut(head_dim) {
-                    if let Some(norm) = norm {
-                        rms_norm(self.isa, head, norm, epsilon, &mut normed);
-                        head.copy_from_slice(&normed);
-                    }
-                    table.turn(self.isa, index, head);
-                }
-            }
+            self.turn_row(block, call.table, row, unsafe { shared.row(row) });
         };
-        if rows.len() < 4 {
-            (0..rows.len()).for_each(work);
+        if count < 4 {
+            (0..count).for_each(work);
         } else {
-            self.pool.share(rows.len(), &work);
+            self.pool.share(count, &work);
         }
     }
 
-    /// Causal attention of all rows: queries out of `wide`, results into `mixed`.
-    fn mix(
-        &self,
-        layer: usize,
-        parts: &[Part<'_>],
-        rows: &[Row],
-        wide: &[f32],
-        width: usize,
-        mixed: &mut [f32],
-    ) {
+    /// Biases, head norms and rotation of queries and keys of row `row`, in place.
+    pub(super) fn turn_row(&self, block: &CpuBlock, table: &Angles, row: usize, line: &mut [f32]) {
         let ModelConfig {
             heads,
             kv_heads,
             head_dim,
             ..
         } = self.config;
-        let padded = self.kv_layout().padded();
-        let group = heads / kv_heads;
-        // rows of one sequence whose queries of one key head go together
-        let together = (QUERIES / group).max(1);
-        let mut runs = Vec::new();
-        let mut at = 0;
-        while let Some(row) = rows.get(at) {
-            let same = rows[at..]
-                .iter()
-                .take(together)
-                .take_while(|r| r.part == row.part);
-            let len = same.count();
-            runs.push(at..at + len);
-            at += len;
+        let epsilon = self.epsilon();
+        let (queries, rest) = line.split_at_mut(heads * head_dim);
+        let (keys, rest) = rest.split_at_mut(kv_heads * head_dim);
+        let values = &mut rest[..kv_heads * head_dim];
+        let norms = [block.query_norm.as_ref(), block.key_norm.as_ref()];
+        for (line, bias) in [&mut *queries, &mut *keys, values]
+            .into_iter()
+            .zip(&block.biases)
+        {
+            if let Some(bias) = bias {
+                add(self.isa, line, bias);
+            }
         }
-        let splits = group.div_ceil(QUERIES);
-        #[expect(clippy::cast_precision_loss, reason = "a head size is small")]
-        let scale = 1.0 / (head_dim as f32).sqrt();
-        let shared = SharedRows::new(mixed, head_dim);
-        let work = |piece: usize| {
-            // a sequence's heads lie side by side
-            let (rest, split) = (piece / splits, piece % splits);
-            let (run, kv_head) = (rest / kv_heads, rest % kv_heads);
-            let run = runs[run].clone();
-            let first = kv_head * group + split * QUERIES;
-            let own = (group - split * QUERIES).min(QUERIES);
-            let mut vectors = vec![0f32; 2 * QUERIES * padded];
-            let (vectors, out) = vectors.split_at_mut(QUERIES * padded);
-            let mut visible = [0; QUERIES];
-            let slots: Vec<(usize, usize)> = run
-                .clone()
-                .flat_map(|row| (first..first + own).map(move |head| (row, head)))
-                .collect();
-            for (slot, (row, head)) in slots.iter().enumerate() {
-                let query = &wide[row * width + head * head_dim..][..head_dim];
-                let vector = &mut vectors[slot * padded..slot * padded + head_dim];
-                for (v, q) in vector.iter_mut().zip(query) {
-                    *v = q * scale;
+        let mut normed = Vec::new();
+        for (line, norm) in [queries, keys].into_iter().zip(norms) {
+            for head in line.chunks_exact_mut(head_dim) {
+                if let Some(norm) = norm {
+                    normed.resize(head_dim, 0.0);
+                    rms_norm(self.isa, head, norm, epsilon, &mut normed);
+                    head.copy_from_slice(&normed);
                 }
-                visible[slot] = rows[*row].position + 1;
+                table.turn(self.isa, row, head);
             }
-            let queries = Queries {
-                vectors,
-                visible,
-                padded,
-            };
-            let head = parts[rows[run.start].part].kv.head(layer, kv_head);
-            SCORES.with_borrow_mut(|scores| attend(self.isa, head, &queries, scores, out));
-            for (slot, (row, head)) in slots.iter().enumerate() {
-                // SAFETY: this head of this row is written by this piece alone.
-                let target = unsafe { shared.row(row * heads + head) };
-                target.copy_from_slice(&out[slot * padded..slot * padded + head_dim]);
-            }
-        };
-        self.pool.share(runs.len() * splits * kv_heads, &work);
+        }
     }
 
     fn feed_forward(
@@ -452,16 +415,16 @@ impl CpuDecoder {
             product,
             ..
         } = scratch;
-        let x = x.as_mut_f32();
         let needs = Needs::of(&[&block.gate, &block.up]);
-        self.normed(input, x, &block.feed_forward_norm, count, rounding, needs);
+        let given = Some(product.as_f32());
+        let norm = (&*block.feed_forward_norm, rounding, needs);
+        self.normed(input, (x.as_mut_f32(), given), count, norm);
         let needs = Needs::of(&[&block.down]);
         let engine = (self.isa, &*self.pool);
         let product = room(product, count * pitch(hidden));
         let down = [(&block.down, 0)];
         if gated.fill_gated(engine, input, &block.gate, &block.up, needs) {
             gated.multiply(self.isa, &self.pool, product, pitch(hidden), &down);
-            self.add_rows(x, product, count);
             return;
         }
         let width = pitch(2 * feed_forward);
@@ -477,7 +440,7 @@ impl CpuDecoder {
             engine,
             [count, feed_forward, piece],
             rounding,
-            needs,
+            (needs, Cost::Light),
             &|row, start, out| {
                 let gate = &wide[row * width + start..][..out.len()];
                 let up = &wide[row * width + feed_forward + start..][..out.len()];
@@ -485,56 +448,42 @@ impl CpuDecoder {
             },
         );
         input.multiply(self.isa, &self.pool, product, pitch(hidden), &down);
-        self.add_rows(x, product, count);
     }
 
-    fn add_rows(&self, x: &mut [f32], product: &[f32], count: usize) {
-        let hidden = self.config.hidden;
-        let shared = SharedRows::new(x, hidden);
-        let work = |row: usize| {
-            // SAFETY: one row is one piece of the region.
-            let x = unsafe { shared.row(row) };
-            add(self.isa, x, &product[row * pitch(hidden)..][..hidden]);
-        };
-        if count < 16 {
-            (0..count).for_each(work);
-        } else {
-            self.pool.share(count, &work);
-        }
-    }
-
-    fn logits(&self, wanted: &[usize], scratch: &mut Scratch) -> Vec<f32> {
+    /// Fills `out` with the logits of the wanted rows, or with their normed hidden states.
+    fn give(&self, wanted: &[usize], wish: Rows, scratch: &mut Scratch, out: &mut Vec<f32>) {
         let ModelConfig { hidden, vocab, .. } = self.config;
-        let Scratch { x, input, .. } = scratch;
-        let x = x.as_f32();
-        let rows: Vec<f32> = wanted
-            .iter()
-            .flat_map(|row| &x[row * hidden..(row + 1) * hidden])
-            .copied()
-            .collect();
+        let Scratch {
+            x, input, product, ..
+        } = scratch;
+        let (x, given) = (x.as_f32(), product.as_f32());
+        let mut rows = Vec::with_capacity(wanted.len() * hidden);
+        for &row in wanted {
+            let from = rows.len();
+            rows.extend_from_slice(&x[row * hidden..(row + 1) * hidden]);
+            // what the last layer gave
+            let given = &given[row * pitch(hidden)..][..hidden];
+            add(self.isa, &mut rows[from..], given);
+        }
+        if wish == Rows::Hidden {
+            out.resize(rows.len(), 0.0);
+            let lines = rows.chunks_exact(hidden).zip(out.chunks_exact_mut(hidden));
+            for (line, out) in lines {
+                rms_norm(self.isa, line, &self.output_norm, self.epsilon(), out);
+            }
+            return;
+        }
         let needs = Needs::of(&[&self.output]);
-        self.normed(
-            input,
-            &rows,
-            &self.output_norm,
-            wanted.len(),
-            Rounding::Bytes,
-            needs,
-        );
-        let mut logits = vec![0f32; wanted.len() * vocab];
-        input.multiply(
-            self.isa,
-            &self.pool,
-            &mut logits,
-            vocab,
-            &[(&self.output, 0)],
-        );
-        logits
+        let norm = (&*self.output_norm, Rounding::Bytes, needs);
+        self.normed(input, (&mut rows, None), wanted.len(), norm);
+        out.resize(wanted.len() * vocab, 0.0);
+        input.multiply(self.isa, &self.pool, out, vocab, &[(&self.output, 0)]);
     }
-}
 
-thread_local! {
-    static SCORES: std::cell::RefCell<Vec<f32>> = const { std::cell::RefCell::new(Vec::new()) };
+    #[expect(clippy::cast_possible_truncation, reason = "activations are f32")]
+    fn epsilon(&self) -> f32 {
+        self.config.rms_eps as f32
+    }
 }
 
 /// From one row of a product to the next: an odd number of cache lines, as rows a power of two

@@ -74,6 +74,50 @@ fn add_body(out: &mut [f32], x: &[f32]) {
     }
 }
 
+/// The highest of some numbers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Highest {
+    /// Above `-inf`; the first on a tie.
+    pub(crate) index: Option<usize>,
+    /// None is NaN or `+inf`.
+    pub(crate) all_below_infinity: bool,
+}
+
+lanes! {
+    /// The highest number; what is not a number is passed over.
+    pub(crate) fn highest(x: &[f32]) -> Highest = highest_body
+}
+
+#[inline(always)]
+fn highest_body(x: &[f32]) -> Highest {
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    let mut best = [f32::NEG_INFINITY; LANES];
+    let mut at = [0u32; LANES];
+    let mut below = [true; LANES];
+    for (chunk, index) in chunks.iter().zip(0u32..) {
+        for lane in 0..LANES {
+            let higher = chunk[lane] > best[lane];
+            best[lane] = if higher { chunk[lane] } else { best[lane] };
+            at[lane] = if higher { index } else { at[lane] };
+            below[lane] &= chunk[lane] < f32::INFINITY;
+        }
+    }
+    let lanes = (0..LANES).map(|lane| (best[lane], at[lane] as usize * LANES + lane));
+    let rest_at = chunks.len() * LANES;
+    let rest_best = rest.iter().copied().zip(rest_at..);
+    let mut found = (f32::NEG_INFINITY, None);
+    for (number, index) in lanes.chain(rest_best) {
+        let tie = number == found.0 && found.1.is_some_and(|first| index < first);
+        if number > found.0 || tie {
+            found = (number, Some(index));
+        }
+    }
+    Highest {
+        index: found.1,
+        all_below_infinity: below.into_iter().all(|b| b) && rest.iter().all(|x| *x < f32::INFINITY),
+    }
+}
+
 /// `e^x` within 2 ulp; 0 below -87.3, infinite above 88.7, NaN for NaN.
 ///
 /// # Source
@@ -116,9 +160,11 @@ pub(super) fn exp(x: f32) -> f32 {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "test numbers are small")]
 mod tests {
     use super::*;
     use crate::cpu::Isa;
+    use crate::sampler::SplitMix64;
 
     #[test]
     fn exp_is_close_everywhere() {
@@ -137,6 +183,45 @@ mod tests {
         assert!(exp(f32::NAN).is_nan());
         assert_eq!(exp(0.0), 1.0);
         assert_eq!(exp(f32::NEG_INFINITY), 0.0);
+    }
+
+    /// The plain twin of [`highest`].
+    fn highest_one_by_one(x: &[f32]) -> Highest {
+        let mut index = None;
+        for (at, number) in x.iter().enumerate() {
+            if *number > index.map_or(f32::NEG_INFINITY, |best: usize| x[best]) {
+                index = Some(at);
+            }
+        }
+        Highest {
+            index,
+            all_below_infinity: x.iter().all(|number| *number < f32::INFINITY),
+        }
+    }
+
+    #[test]
+    fn the_highest_is_found_among_ties_and_what_is_no_number() {
+        let mut rng = SplitMix64::new(21);
+        for len in [0, 1, 15, 16, 17, 50, 1000] {
+            for _ in 0..20 {
+                // few different numbers, so that there are ties
+                let mut x: Vec<f32> = (0..len)
+                    .map(|_| (rng.next_unit() * 9.0).floor() as f32)
+                    .collect();
+                for odd in [f32::NAN, f32::NEG_INFINITY, f32::INFINITY] {
+                    let expected = highest_one_by_one(&x);
+                    for isa in Isa::all() {
+                        assert_eq!(highest(isa, &x), expected, "{isa:?} {x:?}");
+                    }
+                    let at = (rng.next_unit() * len as f64) as usize;
+                    if let Some(x) = x.get_mut(at) {
+                        *x = odd;
+                    }
+                }
+            }
+        }
+        let nothing = highest(Isa::detect(), &[f32::NEG_INFINITY; 40]);
+        assert_eq!((nothing.index, nothing.all_below_infinity), (None, true));
     }
 
     #[test]

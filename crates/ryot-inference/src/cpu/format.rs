@@ -7,7 +7,7 @@
 //!
 //! | plane | bytes a block | byte `4 * row + j` of group `g` |
 //! |---|---|---|
-//! | whole | 512 | the number |
+//! | whole | 512 | the number, signed: as stored here, less 128 |
 //! | low four bits | 256 | low half: group `g`; high half: group `g + 4` |
 //! | one high bit | 64 | bit `g` is the fifth bit of group `g` |
 //! | two high bits | 128 | bits `2 (g % 4)` of line `g / 4` are the upper two of group `g` |

@@ -1,4 +1,4 @@
-//! The first half of a feed-forward part, for prompts: products with gate and up matrix, and
+//! The first half of a feed-forward part: products with gate and up matrix, and
 //! `gate * sigmoid(gate) * up` of them, while both are in the cache.
 
 use std::cell::RefCell;
@@ -8,9 +8,11 @@ use super::bf16_rows::Bf16Rows;
 use super::buffer::Buffer;
 use super::elementwise::silu_times;
 use super::format::{BLOCK, TILE};
+use super::kernel::Sums;
 use super::kernel::amx::{self, PAIRS_MAX, Target, Workspace};
-use super::matrix::{PackedMatrix, is_cached};
+use super::matrix::{Kernel, PackedMatrix, is_cached, with_tiles};
 use super::pool::Pool;
+use super::rows::QuantisedRows;
 use super::shared::SharedRows;
 
 /// Memory of one thread.
@@ -24,9 +26,10 @@ thread_local! {
         workspace: Workspace::new(),
         products: Buffer::zeroed(0),
     });
+    static SUMS: RefCell<Vec<Sums>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Whether [`multiply_gated`] can do it.
+/// Whether [`multiply_gated`] and [`multiply_gated_bytes`] can do it.
 pub(super) fn goes_together(gate: &PackedMatrix, up: &PackedMatrix) -> bool {
     gate.rows() == up.rows() && gate.rows().is_multiple_of(BLOCK)
 }
@@ -79,6 +82,60 @@ pub(super) fn multiply_gated(
                 silu_times(isa, gates, ups, values);
                 // SAFETY: one pair of tiles is one block of the rows, done by one thread.
                 unsafe { out.set(isa, row, first, values) };
+            }
+        });
+    });
+}
+
+/// Pairs of weight tiles of either matrix that a thread takes at once.
+const TOGETHER: usize = 4;
+
+/// As [`multiply_gated`], for generated tokens.
+///
+/// # Panics
+/// When sizes do not agree.
+pub(super) fn multiply_gated_bytes(
+    isa: Isa,
+    pool: &Pool,
+    rows: &mut QuantisedRows,
+    [gate, up]: [&PackedMatrix; 2],
+    out: &mut QuantisedRows,
+) {
+    assert!(goes_together(gate, up), "rows of gate and up matrix");
+    for matrix in [gate, up] {
+        assert_eq!(rows.columns(), matrix.columns(), "columns of both factors");
+        rows.prepare(matrix.format());
+    }
+    let rows = &*rows;
+    let pairs = gate.rows() / BLOCK;
+    let together = (pairs / (pool.threads() * 4)).clamp(1, TOGETHER);
+    out.reset(rows.rows(), gate.rows());
+    let out = out.writer();
+    let with_tiles = with_tiles(isa, rows.rows());
+    pool.run(pairs.div_ceil(together), &|piece| {
+        let mut kernel = Kernel::new(isa, with_tiles);
+        let first = piece * together;
+        let used = together.min(pairs - first);
+        SUMS.with_borrow_mut(|sums| {
+            sums.resize(4 * TOGETHER, Sums([[0.0; TILE]; TILE]));
+            let (gates, ups) = sums[..4 * used].split_at_mut(2 * used);
+            for index in 0..rows.tiles() {
+                for (matrix, sums) in [(gate, &mut *gates), (up, &mut *ups)] {
+                    let part = rows.tile(index, matrix.format());
+                    for (tile, sums) in (2 * first..2 * (first + used)).zip(sums) {
+                        kernel.multiply(&matrix.tile(tile), &part, sums);
+                    }
+                }
+                let height = (rows.rows() - index * TILE).min(TILE);
+                for m in 0..height {
+                    let mut values = [[0f32; TILE]; 2 * TOGETHER];
+                    for ((gate, up), values) in gates.iter().zip(&*ups).zip(&mut values) {
+                        silu_times(isa, &gate.0[m], &up.0[m], values);
+                    }
+                    let values = &values.as_flattened()[..used * BLOCK];
+                    // SAFETY: these blocks of all rows are this piece's alone.
+                    unsafe { out.set(isa, index * TILE + m, first, values) };
+                }
             }
         });
     });

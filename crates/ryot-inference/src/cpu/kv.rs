@@ -105,6 +105,22 @@ pub(super) struct Head<'a> {
     pub(super) values: &'a [u32],
 }
 
+impl Head<'_> {
+    /// Asks the processor to fetch the first `tokens` tokens, of `padded` numbers each.
+    #[inline]
+    pub(super) fn fetch(self, tokens: usize, padded: usize) {
+        #[cfg(target_arch = "x86_64")]
+        for plane in [self.keys, self.values] {
+            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+            let words = tokens.next_multiple_of(GROUP) * padded * self.element.bytes() / 4;
+            for line in plane[..words.min(plane.len())].chunks(GROUP) {
+                // SAFETY: a hint, which reads nothing.
+                unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+            }
+        }
+    }
+}
+
 impl CpuKv {
     pub(crate) fn new(layout: KvLayout) -> Self {
         Self {
@@ -399,6 +415,20 @@ fn halves(word: u32) -> [u16; 2] {
 }
 
 impl LayerMut<'_> {
+    /// Keys and values of one head.
+    ///
+    /// # Safety
+    /// No thread writes to the head while the result is in use.
+    pub(super) unsafe fn head(&self, head: usize) -> Head<'_> {
+        // SAFETY: passed on to the caller; only read from here on.
+        let (keys, values) = unsafe { (self.planes.row(2 * head), self.planes.row(2 * head + 1)) };
+        Head {
+            element: self.layout.element,
+            keys,
+            values,
+        }
+    }
+
     /// Sets key and value of one token in one head.
     ///
     /// # Safety

@@ -111,7 +111,7 @@ impl PackedMatrix {
         })
     }
 
-    fn tile(&self, index: usize) -> WeightTile<'_> {
+    pub(super) fn tile(&self, index: usize) -> WeightTile<'_> {
         let blocks = self.columns / BLOCK;
         let bytes = blocks * self.format.block_bytes();
         let scales = self.format.scale_bytes(blocks);
@@ -125,6 +125,10 @@ impl PackedMatrix {
 
     pub(super) fn rows(&self) -> usize {
         self.rows
+    }
+
+    pub(super) fn format(&self) -> Format {
+        self.format
     }
 
     pub(super) fn columns(&self) -> usize {
@@ -155,8 +159,13 @@ pub(crate) fn multiply_all(
     stride: usize,
     matrices: &[(&PackedMatrix, usize)],
 ) {
-    let tiles = isa == Isa::Avx512 && Isa::has_byte_tiles();
+    let tiles = with_tiles(isa, rows.rows());
     multiply_by((isa, tiles), pool, rows, out, stride, matrices);
+}
+
+/// Whether `rows` rows go through matrix tiles.
+pub(super) fn with_tiles(isa: Isa, rows: usize) -> bool {
+    isa == Isa::Avx512 && Isa::has_byte_tiles() && rows >= ROWS_MIN
 }
 
 /// [`multiply_all`] with or without matrix tiles.
@@ -168,7 +177,6 @@ pub(super) fn multiply_by(
     stride: usize,
     matrices: &[(&PackedMatrix, usize)],
 ) {
-    assert!(!with_tiles || Isa::has_byte_tiles(), "tiles of bytes");
     for (matrix, at) in matrices {
         assert_eq!(rows.columns(), matrix.columns, "columns of both factors");
         assert!(at + matrix.rows <= stride, "columns of the product");
@@ -177,18 +185,18 @@ pub(super) fn multiply_by(
     let rows = &*rows;
     assert!(rows.rows() * stride <= out.len(), "rows of the product");
     let tiles: usize = matrices.iter().map(|(m, _)| m.rows.div_ceil(TILE)).sum();
-    let with_tiles = with_tiles && rows.rows() >= ROWS_MIN;
     // pieces small enough to share out evenly, large enough to hide the counter
     let each = (tiles / (pool.threads() * 16)).clamp(1, 32);
     let out = SharedRows::new(out, stride);
     pool.run(tiles.div_ceil(each), &|piece| {
         let mut kernel = Kernel::new(isa, with_tiles);
+        let mut sums = Sums([[0.0; TILE]; TILE]);
         for tile in piece * each..tiles.min((piece + 1) * each) {
             let mut tile = tile;
             for (matrix, at) in matrices {
                 let own = matrix.rows.div_ceil(TILE);
                 if tile < own {
-                    matrix.one_tile(&mut kernel, rows, tile, &out, *at);
+                    matrix.one_tile((&mut kernel, &mut sums), rows, tile, &out, *at);
                     break;
                 }
                 tile -= own;
@@ -198,26 +206,33 @@ pub(super) fn multiply_by(
 }
 
 /// What one thread multiplies with.
-struct Kernel {
+pub(super) struct Kernel {
     isa: Isa,
     #[cfg(target_arch = "x86_64")]
     tiles: Option<ByteTiles>,
 }
 
 impl Kernel {
+    /// With matrix tiles only where there are some; see [`with_tiles`].
     #[cfg(target_arch = "x86_64")]
-    fn new(isa: Isa, with_tiles: bool) -> Self {
+    pub(super) fn new(isa: Isa, with_tiles: bool) -> Self {
+        assert!(!with_tiles || Isa::has_byte_tiles(), "tiles of bytes");
         // SAFETY: tiles are wished for only where they are.
         let tiles = with_tiles.then(|| unsafe { ByteTiles::new() });
         Self { isa, tiles }
     }
 
     #[cfg(not(target_arch = "x86_64"))]
-    fn new(isa: Isa, _with_tiles: bool) -> Self {
+    pub(super) fn new(isa: Isa, _with_tiles: bool) -> Self {
         Self { isa }
     }
 
-    fn multiply(&mut self, weights: &WeightTile<'_>, rows: &RowTile<'_>, sums: &mut Sums) {
+    pub(super) fn multiply(
+        &mut self,
+        weights: &WeightTile<'_>,
+        rows: &RowTile<'_>,
+        sums: &mut Sums,
+    ) {
         #[cfg(target_arch = "x86_64")]
         if let Some(tiles) = self.tiles.as_mut().filter(|_| rows.height >= ROWS_MIN) {
             tiles.multiply(weights, rows, sums);
@@ -230,7 +245,7 @@ impl Kernel {
 impl PackedMatrix {
     fn one_tile(
         &self,
-        kernel: &mut Kernel,
+        (kernel, sums): (&mut Kernel, &mut Sums),
         rows: &QuantisedRows,
         tile: usize,
         out: &SharedRows<'_, f32>,
@@ -239,14 +254,16 @@ impl PackedMatrix {
         let width = TILE.min(self.rows - tile * TILE);
         let from = at + tile * TILE;
         let weights = self.tile(tile);
-        let mut sums = Sums([[0.0; TILE]; TILE]);
         for index in 0..rows.tiles() {
             let part = rows.tile(index, self.format);
-            kernel.multiply(&weights, &part, &mut sums);
+            kernel.multiply(&weights, &part, sums);
             for (m, line) in sums.0.iter().enumerate().take(part.height) {
                 // SAFETY: this tile's columns of the product are written by this piece alone.
                 let target = unsafe { out.part(index * TILE + m, from, width) };
-                target.copy_from_slice(&line[..width]);
+                match target.as_chunks_mut() {
+                    ([whole], []) => *whole = *line,
+                    _ => target.copy_from_slice(&line[..width]),
+                }
             }
         }
     }

@@ -27,10 +27,12 @@ mod shared;
 #[cfg(test)]
 #[expect(clippy::cast_possible_truncation, reason = "test numbers are small")]
 mod tests;
+mod token_attention;
 mod weights;
 
 pub(crate) use build::build;
 pub(crate) use decoder::{CpuDecoder, Part, Phase};
+pub(crate) use elementwise::{Highest, highest};
 pub(crate) use half::{bf16_to_f32, f32_to_bf16};
 pub(crate) use isa::Isa;
 pub(crate) use kv::{CpuKv, KvLayout};

@@ -76,7 +76,7 @@ impl TileBuilder<'_> {
     /// Blocks of thirty-two numbers.
     fn small(&mut self, row: usize, block: usize, data: &[u8]) {
         let (head, numbers): (usize, _) = match self.stored {
-            Stored::Q8_0 => (2, eight(&data[2..])),
+            Stored::Q8_0 => (2, std::array::from_fn(|i| data[2 + i])),
             Stored::Q4_0 => (2, four(&data[2..], [0; 4])),
             Stored::Q4_1 => (4, four(&data[4..], [0; 4])),
             Stored::Q5_0 => (2, four(&data[6..], [data[2], data[3], data[4], data[5]])),
@@ -227,11 +227,6 @@ impl TileBuilder<'_> {
             }
         }
     }
-}
-
-/// Signed bytes with 128 added.
-fn eight(data: &[u8]) -> [u8; BLOCK] {
-    std::array::from_fn(|i| data[i] ^ 0x80)
 }
 
 /// Low halves are the first sixteen numbers, high halves the others; one more bit each in `high`.

@@ -29,6 +29,8 @@ pub(crate) struct QuantisedRows {
     sums: Vec<[i32; 2]>,
     /// Per block and row, for the zero point that they were made for: see [`RowTile::biases`].
     biases: [Vec<[i32; 2]>; ZERO_POINTS.len()],
+    /// Which of the biases are those of the rows that were set last.
+    prepared: [bool; ZERO_POINTS.len()],
     /// Per block and row: scale times the sum of the bytes.
     totals: Vec<f32>,
 }
@@ -60,6 +62,7 @@ impl QuantisedRows {
             scales: Vec::new(),
             sums: Vec::new(),
             biases: [const { Vec::new() }; ZERO_POINTS.len()],
+            prepared: [false; ZERO_POINTS.len()],
             totals: Vec::new(),
         }
     }
@@ -70,6 +73,7 @@ impl QuantisedRows {
         let blocks = rows * (columns / BLOCK);
         self.rows = rows;
         self.columns = columns;
+        self.prepared = [false; ZERO_POINTS.len()];
         // a tile is loaded sixteen rows high whatever its height
         self.bytes.resize(rows * columns + TILE * BLOCK);
         self.scales.resize(blocks + TILE, 0.0);
@@ -104,7 +108,11 @@ impl QuantisedRows {
 
     /// Prepares for weights of `format`; to be called after the rows are set, before [`Self::tile`].
     pub(crate) fn prepare(&mut self, format: Format) {
-        let biases = &mut self.biases[zero_point_index(format)];
+        let index = zero_point_index(format);
+        if std::mem::replace(&mut self.prepared[index], true) {
+            return;
+        }
+        let biases = &mut self.biases[index];
         let zero_point = format.zero_point();
         biases.clear();
         biases.extend(self.sums.iter().map(|[low, high]| {

@@ -6,7 +6,7 @@ use super::bf16_rows::Bf16Rows;
 use super::elementwise::silu_times;
 use super::format::BLOCK;
 #[cfg(target_arch = "x86_64")]
-use super::gated::multiply_gated;
+use super::gated::{multiply_gated, multiply_gated_bytes};
 use super::matrix::{PackMemory, PackedMatrix, multiply_all, multiply_by, multiply_prompt};
 use super::pack::Stored;
 use super::pool::Pool;
@@ -162,6 +162,60 @@ fn rows_do_not_see_each_other() {
                 together[index * rows..(index + 1) * rows],
                 "row {index}"
             );
+        }
+    }
+}
+
+/// Gate and up products of bytes in one step give the bits of the steps one by one.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn gated_products_of_bytes_are_those_of_single_steps() {
+    let mut rng = SplitMix64::new(17);
+    let pool = Pool::new(2).unwrap();
+    let (rows, columns) = (288, 512);
+    let [gate, up] = [Stored::Q8_0, Stored::Q6K].map(|stored| {
+        let data = random_blocks(stored, rows, columns, &mut rng);
+        packed(stored, rows, columns, &data, &pool)
+    });
+    for isa in Isa::all() {
+        for count in [1, 4, 16, 21] {
+            let input: Vec<_> = (0..count).map(|_| random_row(columns, &mut rng)).collect();
+            let mut input = byte_rows(isa, &input);
+            let mut together = QuantisedRows::new();
+            multiply_gated_bytes(isa, &pool, &mut input, [&gate, &up], &mut together);
+            let mut out = vec![0f32; count * 2 * rows];
+            let places = [(&gate, 0), (&up, rows)];
+            multiply_by(
+                (Isa::Scalar, false),
+                &pool,
+                &mut input,
+                &mut out,
+                2 * rows,
+                &places,
+            );
+            let gated: Vec<_> = out
+                .chunks_exact(2 * rows)
+                .map(|line| {
+                    let mut gated = vec![0f32; rows];
+                    silu_times(Isa::Scalar, &line[..rows], &line[rows..], &mut gated);
+                    gated
+                })
+                .collect();
+            let mut single = byte_rows(Isa::Scalar, &gated);
+            single.prepare(crate::cpu::format::Format::Q4K);
+            together.prepare(crate::cpu::format::Format::Q4K);
+            for tile in 0..single.tiles() {
+                let format = crate::cpu::format::Format::Q4K;
+                let (a, b) = (single.tile(tile, format), together.tile(tile, format));
+                let used = a.height * a.blocks;
+                assert_eq!(
+                    a.bytes[..used * BLOCK],
+                    b.bytes[..used * BLOCK],
+                    "{isa:?} {count}"
+                );
+                assert_eq!(a.scales[..used], b.scales[..used], "{isa:?} {count}");
+                assert_eq!(a.totals[..used], b.totals[..used], "{isa:?} {count}");
+            }
         }
     }
 }

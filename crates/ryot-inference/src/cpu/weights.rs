@@ -7,7 +7,7 @@ use super::bf16_rows::Bf16Rows;
 use super::dense::DenseMatrix;
 use super::format::BLOCK;
 #[cfg(target_arch = "x86_64")]
-use super::gated::{goes_together, multiply_gated};
+use super::gated::{goes_together, multiply_gated, multiply_gated_bytes};
 use super::matrix::{PackedMatrix, multiply_all, multiply_prompt};
 use super::pool::Pool;
 use super::rows::QuantisedRows;
@@ -57,6 +57,15 @@ pub(crate) struct Needs {
     only_rounded: bool,
 }
 
+/// What it takes to compute the numbers of an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cost {
+    /// A few operations a number.
+    Light,
+    /// Much more.
+    Heavy,
+}
+
 impl Needs {
     pub(crate) fn of(matrices: &[&Weights]) -> Self {
         let is_packed = |w: &&Weights| matches!(w, Weights::Packed(_));
@@ -86,7 +95,7 @@ impl Input {
         (isa, pool): (Isa, &Pool),
         [rows, columns, piece]: [usize; 3],
         rounding: Rounding,
-        needs: Needs,
+        (needs, cost): (Needs, Cost),
         row: &(dyn Fn(usize, usize, &mut [f32]) + Sync),
     ) {
         (self.rows, self.columns, self.rounding) = (rows, columns, rounding);
@@ -114,7 +123,7 @@ impl Input {
             }
         };
         // a region costs about a microsecond, as much as a few thousand numbers
-        if rows * columns < 8192 {
+        if cost == Cost::Light && rows * columns < 8192 {
             (0..rows * pieces).for_each(work);
         } else {
             pool.share(rows * pieces, &work);
@@ -127,7 +136,7 @@ impl Input {
     pub(crate) fn fill_gated(
         &mut self,
         (isa, pool): (Isa, &Pool),
-        from: &Self,
+        from: &mut Self,
         gate: &Weights,
         up: &Weights,
         needs: Needs,
@@ -135,12 +144,17 @@ impl Input {
         let (Weights::Packed(gate), Weights::Packed(up)) = (gate, up) else {
             return false;
         };
-        if from.rounding != Rounding::Bf16 || !needs.only_rounded || !goes_together(gate, up) {
+        if !needs.only_rounded || !goes_together(gate, up) {
             return false;
         }
         (self.rows, self.columns) = (from.rows, gate.rows());
-        self.rounding = Rounding::Bf16;
-        multiply_gated(isa, pool, &from.bf16, [gate, up], &mut self.bf16);
+        self.rounding = from.rounding;
+        match from.rounding {
+            Rounding::Bf16 => multiply_gated(isa, pool, &from.bf16, [gate, up], &mut self.bf16),
+            Rounding::Bytes => {
+                multiply_gated_bytes(isa, pool, &mut from.bytes, [gate, up], &mut self.bytes);
+            }
+        }
         true
     }
 
@@ -148,7 +162,7 @@ impl Input {
     pub(crate) fn fill_gated(
         &mut self,
         _engine: (Isa, &Pool),
-        _from: &Self,
+        _from: &mut Self,
         _gate: &Weights,
         _up: &Weights,
         _needs: Needs,

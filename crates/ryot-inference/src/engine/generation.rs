@@ -6,7 +6,6 @@ use super::handle::Shared;
 use super::sequence::Sequence;
 use super::{Completion, FinishReason, Metrics, Piece};
 use crate::error::{InferError, Result};
-use crate::model::Logits;
 use crate::speculate::Speculator;
 
 /// A running generation: an iterator of [`Piece`]s.
@@ -29,6 +28,8 @@ pub struct Generation {
     shared: Arc<Shared>,
     sequence: Sequence,
     speculator: Option<Speculator>,
+    /// After all tokens; memory that every step uses again.
+    logits: Vec<f32>,
     failed: bool,
     /// An error that waits for the held pieces to go out first.
     error: Option<InferError>,
@@ -41,6 +42,7 @@ impl Generation {
             shared,
             sequence,
             speculator: speculation.map(Speculator::new),
+            logits: Vec::new(),
             failed: false,
             error: None,
         }
@@ -95,8 +97,8 @@ impl Generation {
         match self.speculator.is_some() && self.sequence.generated_tokens() > 0 {
             true => self.speculate()?,
             false => {
-                if let Some(logits) = self.evaluate()? {
-                    self.sequence.accept(&logits)?;
+                if self.evaluate()? {
+                    self.sequence.accept(&self.logits)?;
                 }
             }
         }
@@ -127,7 +129,7 @@ impl Generation {
         let logits = model.forward_generated(&mut sequence.state, &input)?;
         let mut accepted = 0;
         for row in first..logits.rows() {
-            sequence.accept_row(logits.row(row).unwrap_or_default())?;
+            sequence.accept(logits.row(row).unwrap_or_default())?;
             let guess = guesses.get(accepted);
             if sequence.finish_reason().is_some() || guess != sequence.tokens().last() {
                 break;
@@ -139,8 +141,8 @@ impl Generation {
         Ok(())
     }
 
-    /// Logits after all tokens; `None` when cancelled or late.
-    fn evaluate(&mut self) -> Result<Option<Logits>> {
+    /// Computes the logits after all tokens; false when cancelled or late.
+    fn evaluate(&mut self) -> Result<bool> {
         let Shared {
             model, settings, ..
         } = &*self.shared;
@@ -151,13 +153,13 @@ impl Generation {
         loop {
             if let Some(reason) = sequence.interrupted() {
                 sequence.end(reason);
-                return Ok(None);
+                return Ok(false);
             }
             let prompt = sequence.prompt_left() > 0;
             let part = sequence.part(settings.prefill_chunk_tokens);
-            let mut logits = model.forward_batch(&mut [part], prompt)?;
+            model.forward_batch(&mut [part], prompt, &mut self.logits)?;
             if sequence.prompt_left() == 0 {
-                return Ok(logits.pop());
+                return Ok(true);
             }
         }
     }

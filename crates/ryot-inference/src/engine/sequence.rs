@@ -11,7 +11,7 @@ use super::{CancelToken, FinishReason, Metrics, Piece, Request};
 use crate::error::Result;
 #[cfg(feature = "grammar")]
 use crate::grammar::Matcher;
-use crate::model::{Logits, State};
+use crate::model::State;
 use crate::sampler::{Sampler, log_probability};
 use crate::tokenizer::StreamDecoder;
 
@@ -218,12 +218,7 @@ impl Sequence {
     }
 
     /// Chooses the token that follows all tokens. Ends the sequence where that is due.
-    pub(super) fn accept(&mut self, logits: &Logits) -> Result<()> {
-        self.accept_row(logits.last())
-    }
-
-    /// [`Sequence::accept`] for one row of logits.
-    pub(super) fn accept_row(&mut self, logits: &[f32]) -> Result<()> {
+    pub(super) fn accept(&mut self, logits: &[f32]) -> Result<()> {
         let token = self.choose(logits)?;
         self.clock.token();
         let tokenizer = self.shared.model.tokenizer();

@@ -189,23 +189,21 @@ impl Model {
     }
 
     fn run(&self, state: &mut State, tokens: &[u32], rows: Rows, phase: Phase) -> Result<Logits> {
-        self.check_state(state)?;
-        if tokens.is_empty() {
-            return Err(InferError::NoTokens);
-        }
-        let vocab = self.inner.config.vocab;
-        if let Some(&token) = tokens.iter().find(|t| **t as usize >= vocab) {
-            return Err(InferError::TokenOutOfRange { token, vocab });
-        }
+        self.check_call(state, tokens)?;
         let values = match &self.inner.engine {
             Engine::Candle(decoder) => decoder.forward(state, tokens, rows)?,
-            Engine::Cpu(decoder) => run_native(decoder, &mut [(state, tokens)], phase, rows)?,
+            Engine::Cpu(decoder) => {
+                let mut values = Vec::new();
+                run_native(decoder, &mut [(state, tokens)], phase, rows, &mut values)?;
+                values
+            }
         };
-        Ok(Logits::new(vocab, values))
+        Ok(Logits::new(self.inner.config.vocab, values))
     }
 
-    /// Evaluates several sequences together: `tokens` of each after those in its state; gives the
-    /// logits after the last token of each.
+    /// Evaluates several sequences together: `tokens` of each after those in its state; fills
+    /// `logits` with those after the last token of each, in order. What `logits` held before is
+    /// memory to be used again.
     ///
     /// A sequence's logits do not depend on the others in the call. All of them must be in the same
     /// phase: `prompt` says that tokens are of prompts, else they are generated ones. On an error
@@ -214,45 +212,70 @@ impl Model {
         &self,
         sequences: &mut [(&mut State, &[u32])],
         prompt: bool,
-    ) -> Result<Vec<Logits>> {
-        let vocab = self.inner.config.vocab;
+        logits: &mut Vec<f32>,
+    ) -> Result<()> {
+        let phase = if prompt { Phase::Prompt } else { Phase::Decode };
+        self.run_together(sequences, phase, Rows::Last, logits)
+    }
+
+    /// Evaluates the tokens of several texts together, as prompts; fills `hidden` with the normed
+    /// hidden states of all of them, in order. A text's do not depend on the others in the call.
+    pub(crate) fn hidden_states(
+        &self,
+        sequences: &mut [(&mut State, &[u32])],
+        hidden: &mut Vec<f32>,
+    ) -> Result<()> {
+        self.run_together(sequences, Phase::Prompt, Rows::Hidden, hidden)
+    }
+
+    fn run_together(
+        &self,
+        sequences: &mut [(&mut State, &[u32])],
+        phase: Phase,
+        rows: Rows,
+        out: &mut Vec<f32>,
+    ) -> Result<()> {
         for (state, tokens) in &*sequences {
-            self.check_state(state)?;
-            if tokens.is_empty() {
-                return Err(InferError::NoTokens);
-            }
-            if let Some(&token) = tokens.iter().find(|t| **t as usize >= vocab) {
-                return Err(InferError::TokenOutOfRange { token, vocab });
-            }
+            self.check_call(state, tokens)?;
         }
         match &self.inner.engine {
             Engine::Candle(decoder) => {
-                let mut all = Vec::with_capacity(sequences.len());
+                out.clear();
                 for (state, tokens) in sequences {
-                    let values = decoder.forward(state, tokens, Rows::Last)?;
-                    all.push(Logits::new(vocab, values));
+                    out.extend(decoder.forward(state, tokens, rows)?);
                 }
-                Ok(all)
+                Ok(())
             }
-            Engine::Cpu(decoder) => {
-                let phase = if prompt { Phase::Prompt } else { Phase::Decode };
-                let values = run_native(decoder, sequences, phase, Rows::Last)?;
-                let each = values.chunks_exact(vocab);
-                Ok(each.map(|v| Logits::new(vocab, v.to_vec())).collect())
-            }
+            Engine::Cpu(decoder) => run_native(decoder, sequences, phase, rows, out),
         }
     }
 
-    fn check_state(&self, state: &State) -> Result<()> {
-        let expected = self.inner.info.fingerprint;
-        if state.fingerprint() == expected {
-            return Ok(());
+    /// Calls `work` once for every number below `items`, on the model's threads where it has some.
+    pub(crate) fn share(&self, items: usize, work: &(dyn Fn(usize) + Sync)) {
+        match &self.inner.engine {
+            Engine::Candle(_) => (0..items).for_each(work),
+            Engine::Cpu(decoder) => decoder.pool.run(items, work),
         }
-        Err(InferError::ModelMismatch {
-            what: "state",
-            found: state.fingerprint(),
-            expected,
-        })
+    }
+
+    /// What a call must fulfil: a state of this model, and tokens of its vocabulary.
+    fn check_call(&self, state: &State, tokens: &[u32]) -> Result<()> {
+        let expected = self.inner.info.fingerprint;
+        if state.fingerprint() != expected {
+            return Err(InferError::ModelMismatch {
+                what: "state",
+                found: state.fingerprint(),
+                expected,
+            });
+        }
+        if tokens.is_empty() {
+            return Err(InferError::NoTokens);
+        }
+        let vocab = self.inner.config.vocab;
+        match tokens.iter().find(|token| **token as usize >= vocab) {
+            Some(&token) => Err(InferError::TokenOutOfRange { token, vocab }),
+            None => Ok(()),
+        }
     }
 
     /// Renders a conversation with the model's own template, ready for the assistant's turn.
@@ -288,7 +311,8 @@ fn run_native(
     sequences: &mut [(&mut State, &[u32])],
     phase: Phase,
     rows: Rows,
-) -> Result<Vec<f32>> {
+    out: &mut Vec<f32>,
+) -> Result<()> {
     for (state, tokens) in &mut *sequences {
         state.reserve(tokens.len())?;
     }
@@ -300,11 +324,11 @@ fn run_native(
         };
         parts.push(Part { kv, held, tokens });
     }
-    let values = decoder.forward(&mut parts, phase, rows == Rows::All);
+    decoder.forward(&mut parts, phase, rows, out);
     for (state, tokens) in sequences {
         state.tokens.extend_from_slice(tokens);
     }
-    Ok(values)
+    Ok(())
 }
 
 /// The threads of a model.

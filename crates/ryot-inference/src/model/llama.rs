@@ -54,11 +54,15 @@ impl Linear {
     }
 }
 
-/// Which positions get logits.
+/// What a call gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rows {
+pub(crate) enum Rows {
+    /// Logits after the last token of each sequence.
     Last,
+    /// Logits after every token.
     All,
+    /// The normed hidden state of every token.
+    Hidden,
 }
 
 impl Decoder {
@@ -114,6 +118,9 @@ impl Decoder {
                 x = x.narrow(0, tokens.len() - 1, 1)?;
             }
             let x = rms_norm(&x, &self.output_norm, &self.config)?;
+            if rows == Rows::Hidden {
+                return x.flatten_all()?.to_vec1::<f32>();
+            }
             self.output.forward(&x)?.flatten_all()?.to_vec1::<f32>()
         };
         let logits = run().map_err(InferError::backend("forward"))?;

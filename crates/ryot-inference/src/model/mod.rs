@@ -13,5 +13,6 @@ pub use config::Architecture;
 pub(crate) use config::{ModelConfig, RopeConfig, RopePairs, RopeScaling};
 pub use handle::Model;
 pub use info::ModelInfo;
+pub(crate) use llama::Rows;
 pub use logits::Logits;
 pub use state::State;

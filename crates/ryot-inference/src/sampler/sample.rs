@@ -3,6 +3,7 @@
 use super::candidates::{candidates, draw};
 use super::penalty::{apply_bias, apply_penalties};
 use super::{Sampling, SplitMix64};
+use crate::cpu::{Highest, Isa, highest};
 use crate::error::{InferError, Result};
 
 /// Turns logits into tokens by the rules of a [`Sampling`].
@@ -47,9 +48,12 @@ impl Sampler {
     /// [`InferError::NonFiniteLogit`] for NaN or `+inf`, [`InferError::NoCandidates`] when every
     /// logit is `-inf`.
     pub fn sample(&mut self, logits: &[f32], history: &[u32]) -> Result<u32> {
-        check_finite(logits, history.len())?;
+        let best = highest(Isa::detect(), logits);
+        if !best.all_below_infinity {
+            return Err(not_finite(logits, history.len()));
+        }
         if self.sampling.temperature == 0.0 && self.sampling.keeps_logits() {
-            return argmax(logits).ok_or(InferError::NoCandidates {
+            return token_of(best).ok_or(InferError::NoCandidates {
                 position: history.len(),
             });
         }
@@ -73,26 +77,13 @@ impl Sampler {
     }
 }
 
-/// Logits that are looked at side by side, so that the compiler can use vectors.
-const LANES: usize = 16;
-
 /// The highest logit above `-inf`; the lower id on a tie.
 pub(crate) fn argmax(logits: &[f32]) -> Option<u32> {
-    let higher = |best: f32, logit: f32| if logit > best { logit } else { best };
-    let (chunks, rest) = logits.as_chunks::<LANES>();
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    for chunk in chunks {
-        for (lane, logit) in lanes.iter_mut().zip(chunk) {
-            *lane = higher(*lane, *logit);
-        }
-    }
-    let best = lanes.iter().chain(rest).copied();
-    let best = best.fold(f32::NEG_INFINITY, higher);
-    if best == f32::NEG_INFINITY {
-        return None;
-    }
-    let found = (0u32..).zip(logits).find(|(_, logit)| **logit == best);
-    found.map(|(token, _)| token)
+    token_of(highest(Isa::detect(), logits))
+}
+
+fn token_of(best: Highest) -> Option<u32> {
+    best.index.and_then(|index| u32::try_from(index).ok())
 }
 
 /// Natural logarithm of the softmax probability of `token`.
@@ -108,23 +99,16 @@ pub(crate) fn log_probability(logits: &[f32], token: u32) -> Option<f32> {
     Some(value)
 }
 
-fn check_finite(logits: &[f32], position: usize) -> Result<()> {
-    let fails = |logit: f32| logit.is_nan() || logit == f32::INFINITY;
-    let (chunks, rest) = logits.as_chunks::<LANES>();
-    let any = |logits: &[f32]| logits.iter().fold(false, |any, logit| any | fails(*logit));
-    if !chunks.iter().fold(false, |found, chunk| found | any(chunk)) && !any(rest) {
-        return Ok(());
-    }
+/// The error for the first logit that is NaN or `+inf`.
+fn not_finite(logits: &[f32], position: usize) -> InferError {
     let bad = (0u32..)
         .zip(logits)
         .find(|(_, l)| l.is_nan() || **l == f32::INFINITY);
-    match bad {
-        Some((token, &value)) => Err(InferError::NonFiniteLogit {
-            token,
-            value,
-            position,
-        }),
-        None => Ok(()),
+    let (token, value) = bad.map_or((0, f32::NAN), |(token, value)| (token, *value));
+    InferError::NonFiniteLogit {
+        token,
+        value,
+        position,
     }
 }
 
@@ -152,7 +136,9 @@ mod tests {
                 assert_eq!(argmax(&logits), u32::try_from(at).ok());
                 logits[at] = f32::NAN;
                 assert_eq!(argmax(&logits), None);
-                let error = check_finite(&logits, 7).unwrap_err();
+                let error = sampler(Sampling::greedy())
+                    .sample(&logits, &[0; 7])
+                    .unwrap_err();
                 let expected = format!("logit of token {at} is NaN at position 7");
                 assert_eq!(error.to_string(), expected);
             }

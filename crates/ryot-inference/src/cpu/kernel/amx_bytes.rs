@@ -6,9 +6,9 @@
 
 use std::arch::asm;
 use std::arch::x86_64::{
-    __m512, __m512i, _MM_HINT_T0, _mm_prefetch, _mm512_add_epi32, _mm512_cvtepi32_ps,
-    _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_load_si512, _mm512_mul_ps, _mm512_set1_epi32,
-    _mm512_set1_ps, _mm512_setzero_ps, _mm512_store_si512, _mm512_storeu_ps,
+    __m512, __m512i, _MM_HINT_T0, _mm_prefetch, _mm512_cvtepi32_ps, _mm512_fmadd_ps,
+    _mm512_fnmadd_ps, _mm512_load_si512, _mm512_mul_ps, _mm512_set1_epi8, _mm512_set1_ps,
+    _mm512_setzero_ps, _mm512_store_si512, _mm512_storeu_ps, _mm512_sub_epi8,
 };
 
 use super::amx::{Configured, TILE_BYTES, TileConfig};
@@ -109,7 +109,7 @@ macro_rules! dots {
             concat!("tilezero ", $c),
             concat!("tileloadd ", $a, ", [{x} + {narrow}*1]"),
             concat!("tileloadd ", $b, ", [{w} + {wide}*1]"),
-            concat!("tdpbsud ", $c, ", ", $a, ", ", $b),
+            concat!("tdpbssd ", $c, ", ", $a, ", ", $b),
             concat!("tilestored [{o} + {wide}*1], ", $c),
             x = in(reg) $rows,
             w = in(reg) $weights,
@@ -146,7 +146,10 @@ unsafe fn start<const F: u8>(
             bytes
         } else {
             let room = work.weights[side].as_mut_ptr();
+            #[expect(clippy::cast_possible_truncation, reason = "at most 32")]
+            let zero_point = _mm512_set1_epi8(format.zero_point() as i8);
             for (g, group) in avx512::unpack::<F>(bytes).into_iter().enumerate() {
+                let group = _mm512_sub_epi8(group, zero_point);
                 _mm512_store_si512(room.add(g * 64).cast::<__m512i>(), group);
             }
             room.cast_const()
@@ -179,8 +182,7 @@ unsafe fn product<const F: u8, const M: usize>(
 ) {
     let format = const { Format::from_index(F) };
     let mut sums = [_mm512_setzero_ps(); M];
-    let (row_scales, biases) = (rows.scales.as_ptr(), rows.biases.as_ptr());
-    let totals = rows.totals.as_ptr();
+    let (row_scales, totals) = (rows.scales.as_ptr(), rows.totals.as_ptr());
     // SAFETY: passed on to the caller.
     unsafe { start::<F>(tile, rows, 0, work) };
     for block in 0..tile.blocks {
@@ -193,11 +195,9 @@ unsafe fn product<const F: u8, const M: usize>(
             let at = block * rows.height;
             let halves = work.dots[block % 2].as_ptr().cast::<__m512i>();
             for (m, sum) in sums.iter_mut().enumerate() {
-                let biases = *biases.add(at + m);
                 let row_scale = _mm512_set1_ps(*row_scales.add(at + m));
                 let add = |half: usize, scale: __m512, sum: __m512| {
                     let dot = _mm512_load_si512(halves.add(half * TILE + m));
-                    let dot = _mm512_add_epi32(dot, _mm512_set1_epi32(biases[half]));
                     _mm512_fmadd_ps(
                         _mm512_cvtepi32_ps(dot),
                         _mm512_mul_ps(row_scale, scale),

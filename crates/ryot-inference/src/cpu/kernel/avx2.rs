@@ -28,18 +28,18 @@ fn unpack(format: Format, block: &[u8], half: usize) -> [__m256i; GROUPS] {
         // SAFETY: the slice is 32 bytes long, and the load needs no alignment.
         unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
     };
-    #[expect(clippy::cast_possible_truncation, reason = "bytes wrap: 128 is -128")]
+    #[expect(clippy::cast_possible_truncation, reason = "at most 32")]
     let zero_point = _mm256_set1_epi8(format.zero_point() as i8);
     let mut groups = [zero_point; GROUPS];
     if format == Format::Q8 {
-        groups = std::array::from_fn(line);
-    } else {
-        let low = _mm256_set1_epi8(0x0f);
-        for g in 0..GROUPS / 2 {
-            let v = line(g);
-            groups[g] = _mm256_and_si256(v, low);
-            groups[g + GROUPS / 2] = _mm256_and_si256(_mm256_srli_epi16::<4>(v), low);
-        }
+        // signed as they are
+        return std::array::from_fn(line);
+    }
+    let low = _mm256_set1_epi8(0x0f);
+    for g in 0..GROUPS / 2 {
+        let v = line(g);
+        groups[g] = _mm256_and_si256(v, low);
+        groups[g + GROUPS / 2] = _mm256_and_si256(_mm256_srli_epi16::<4>(v), low);
     }
     match format {
         Format::Q5 | Format::Q5Min | Format::Q5K => {

@@ -5,7 +5,7 @@ use std::arch::x86_64::{
     _mm512_and_si512, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32,
     _mm512_cvtph_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_loadu_si512,
     _mm512_mul_ps, _mm512_or_si512, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps,
-    _mm512_setzero_ps, _mm512_slli_epi16, _mm512_srli_epi16, _mm512_storeu_ps,
+    _mm512_setzero_ps, _mm512_slli_epi16, _mm512_srli_epi16, _mm512_storeu_ps, _mm512_xor_si512,
 };
 
 use super::{Sums, WeightTile};
@@ -28,7 +28,7 @@ unsafe fn line(block: *const u8, i: usize) -> __m512i {
     unsafe { _mm512_loadu_si512(block.add(i * 64).cast()) }
 }
 
-/// The numbers of the block at `block`, as stored.
+/// The numbers of the block at `block`, unsigned.
 ///
 /// # Safety
 /// `format.block_bytes()` bytes must be readable.
@@ -39,9 +39,10 @@ pub(super) unsafe fn unpack<const F: u8>(block: *const u8) -> [__m512i; GROUPS] 
     let low = _mm512_set1_epi8(0x0f);
     let mut groups = [low; GROUPS];
     if format == Format::Q8 {
+        let sign = _mm512_set1_epi8(i8::MIN);
         for (g, group) in groups.iter_mut().enumerate() {
             // SAFETY: eight lines.
-            *group = unsafe { line(block, g) };
+            *group = _mm512_xor_si512(unsafe { line(block, g) }, sign);
         }
         return groups;
     }

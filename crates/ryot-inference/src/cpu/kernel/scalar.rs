@@ -9,7 +9,7 @@ use crate::cpu::rows::RowTile;
 pub(in crate::cpu) fn number(format: Format, block: &[u8], row: usize, column: usize) -> u8 {
     let (group, byte) = (column / 4, 4 * row + column % 4);
     if format == Format::Q8 {
-        return block[group * 64 + byte];
+        return block[group * 64 + byte] ^ 0x80;
     }
     let pair = block[group % 4 * 64 + byte];
     let low = if group < 4 { pair & 0x0f } else { pair >> 4 };

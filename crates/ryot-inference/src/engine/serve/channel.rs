@@ -23,6 +23,8 @@ struct Inner {
     ending: Ending,
     metrics: Metrics,
     waker: Option<Waker>,
+    /// The reader sleeps until the end, and is not to be woken for pieces.
+    only_end: bool,
 }
 
 /// How far the request is.
@@ -57,6 +59,16 @@ impl Channel {
             if let Poll::Ready(item) = inner.take() {
                 return item;
             }
+            let woken = self.changed.wait(inner);
+            inner = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Waits until nothing will come any more; pieces are kept.
+    pub(super) fn wait_for_end(&self) {
+        let mut inner = self.lock();
+        inner.only_end = true;
+        while matches!(inner.ending, Ending::Open) {
             let woken = self.changed.wait(inner);
             inner = woken.unwrap_or_else(PoisonError::into_inner);
         }
@@ -118,7 +130,9 @@ impl Outlet {
             return;
         }
         inner.pieces.append(pieces);
-        self.wake(inner);
+        if !inner.only_end {
+            self.wake(inner);
+        }
     }
 
     /// Ends the request. Only the first call counts.

@@ -3,7 +3,8 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::channel::Outlet;
@@ -13,7 +14,7 @@ use super::waiting::{Closing, Desk, Job};
 use crate::engine::sequence::Sequence;
 use crate::engine::{Engine, FinishReason, Metrics, Piece};
 use crate::error::{InferError, Result};
-use crate::model::{Logits, Model, State};
+use crate::model::{Model, State};
 
 /// The batch and what is needed to run it.
 pub(super) struct Scheduler {
@@ -23,6 +24,8 @@ pub(super) struct Scheduler {
     /// In the order of admission.
     running: Vec<Running>,
     admitted: u64,
+    /// Of the call before; memory that every call uses again.
+    logits: Vec<f32>,
     counts: Counts,
 }
 
@@ -75,7 +78,7 @@ impl Running {
     }
 
     /// Takes the logits after all of its tokens.
-    fn accept(&mut self, logits: &Logits) {
+    fn accept(&mut self, logits: &[f32]) {
         if let Err(error) = self.job.sequence.accept(logits) {
             return self.fail(error);
         }
@@ -128,6 +131,7 @@ impl Scheduler {
             desk,
             running: Vec::new(),
             admitted: 0,
+            logits: Vec::new(),
             counts: Counts::default(),
         }
     }
@@ -272,22 +276,23 @@ impl Scheduler {
         if batch.is_empty() {
             return false;
         }
-        let results = forward(self.engine.model(), &mut batch, true);
-        for ((running, count), result) in batch.into_iter().zip(results) {
+        let (model, logits) = (self.engine.model(), &mut self.logits);
+        let results = forward(model, &mut batch, true, logits);
+        let mut done = Vec::new();
+        let rows = logits.chunks_exact(model.info().vocab);
+        for (((running, count), result), row) in batch.into_iter().zip(results).zip(rows) {
             match result {
                 Err(error) => running.fail(error),
-                Ok(logits) => {
+                Ok(()) => {
                     self.counts.prompt_tokens += count as u64;
                     if running.job.sequence.prompt_left() == 0 {
                         running.stage = Stage::Read;
-                        let before = running.job.sequence.generated_tokens();
-                        running.accept(&logits);
-                        let new = running.job.sequence.generated_tokens() - before;
-                        self.counts.generated_tokens += new as u64;
+                        done.push((running, row));
                     }
                 }
             }
         }
+        self.counts.generated_tokens += accept_all(model, done);
         true
     }
 
@@ -314,18 +319,17 @@ impl Scheduler {
         if batch.is_empty() {
             return;
         }
-        let results = forward(self.engine.model(), &mut batch, false);
-        for ((running, _), result) in batch.into_iter().zip(results) {
+        let (model, logits) = (self.engine.model(), &mut self.logits);
+        let results = forward(model, &mut batch, false, logits);
+        let mut done = Vec::new();
+        let rows = logits.chunks_exact(model.info().vocab);
+        for (((running, _), result), row) in batch.into_iter().zip(results).zip(rows) {
             match result {
                 Err(error) => running.fail(error),
-                Ok(logits) => {
-                    let before = running.job.sequence.generated_tokens();
-                    running.accept(&logits);
-                    let new = running.job.sequence.generated_tokens() - before;
-                    self.counts.generated_tokens += new as u64;
-                }
+                Ok(()) => done.push((running, row)),
             }
         }
+        self.counts.generated_tokens += accept_all(model, done);
     }
 
     /// Gives out new pieces, and counts and dismisses those that are over. An end is counted before
@@ -421,13 +425,34 @@ fn reader_of(older: &[Running], new: &Running, block_tokens: usize) -> Option<u6
     reading.clone().find(gives).map(|o| o.id)
 }
 
-/// Evaluates the next tokens, at most as many as stand beside it, of every request in one call.
-/// When that fails, evaluates them one by one, so that only those fail that have to.
+/// Chooses the next token of every request by its row of logits, on the model's threads; gives how
+/// many tokens that were.
+fn accept_all(model: &Model, requests: Vec<(&mut Running, &[f32])>) -> u64 {
+    let generated = |r: &Running| r.job.sequence.generated_tokens() as u64;
+    let requests: Vec<_> = requests.into_iter().map(Mutex::new).collect();
+    let new = AtomicU64::new(0);
+    model.share(requests.len(), &|index| {
+        // every request is one piece of the work, so nobody waits
+        let mut request = requests[index]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let (running, row) = &mut *request;
+        let before = generated(running);
+        running.accept(row);
+        new.fetch_add(generated(running) - before, Ordering::Relaxed);
+    });
+    new.into_inner()
+}
+
+/// Evaluates the next tokens, at most as many as stand beside it, of every request in one call, and
+/// fills `logits` with a row for each. When that fails, evaluates them one by one, so that only
+/// those fail that have to; the rows of these mean nothing.
 fn forward(
     model: &Model,
     batch: &mut [(&mut Running, usize)],
     prompt: bool,
-) -> Vec<Result<Logits>> {
+    logits: &mut Vec<f32>,
+) -> Vec<Result<()>> {
     let mut sequences: Vec<(&mut Sequence, usize)> = batch
         .iter_mut()
         .map(|(running, count)| (&mut running.job.sequence, *count))
@@ -437,17 +462,26 @@ fn forward(
         .iter_mut()
         .map(|(sequence, count)| sequence.part(*count))
         .collect();
-    match model.forward_batch(&mut parts, prompt) {
-        Ok(all) => all.into_iter().map(Ok).collect(),
-        Err(error) if parts.len() == 1 => vec![Err(error)],
+    match model.forward_batch(&mut parts, prompt, logits) {
+        Ok(()) => (0..parts.len()).map(|_| Ok(())).collect(),
+        Err(error) if parts.len() == 1 => {
+            logits.resize(model.info().vocab, 0.0);
+            vec![Err(error)]
+        }
         Err(_) => {
             drop(parts);
-            let alone = |((sequence, count), held): (&mut (&mut Sequence, usize), usize)| {
+            let vocab = model.info().vocab;
+            logits.resize(sequences.len() * vocab, 0.0);
+            let mut own = Vec::new();
+            let rows = logits.chunks_exact_mut(vocab);
+            let sequences = sequences.iter_mut().zip(held).zip(rows);
+            let alone = sequences.map(|(((sequence, count), held), row)| {
                 sequence.state.truncate(held);
-                let mut logits = model.forward_batch(&mut [sequence.part(*count)], prompt)?;
-                logits.pop().ok_or(InferError::NoTokens)
-            };
-            sequences.iter_mut().zip(held).map(alone).collect()
+                model.forward_batch(&mut [sequence.part(*count)], prompt, &mut own)?;
+                row.copy_from_slice(&own);
+                Ok(())
+            });
+            alone.collect()
         }
     }
 }
@@ -490,7 +524,8 @@ mod tests {
             running(&ours, "ef"),
         ];
         let mut batch: Vec<_> = all.iter_mut().map(|r| (r, 9)).collect();
-        let together = forward(ours.model(), &mut batch, true);
+        let mut logits = Vec::new();
+        let together = forward(ours.model(), &mut batch, true, &mut logits);
         assert!(together[0].is_ok() && together[2].is_ok());
         let error = together[1].as_ref().err();
         assert!(
@@ -498,9 +533,10 @@ mod tests {
             "{error:?}"
         );
         let mut alone = running(&ours, "ef");
-        let expected = forward(ours.model(), &mut [(&mut alone, 9)], true);
-        let logits = |r: &Result<Logits>| r.as_ref().unwrap().last().to_vec();
-        assert_eq!(logits(&together[2]), logits(&expected[0]));
+        let mut expected = Vec::new();
+        let results = forward(ours.model(), &mut [(&mut alone, 9)], true, &mut expected);
+        assert!(results[0].is_ok());
+        assert_eq!(logits[2 * expected.len()..], expected);
     }
 
     #[test]

@@ -64,6 +64,7 @@ impl Ticket {
     /// # Errors
     /// The error that ended the request; [`InferError::AlreadyFailed`] if `next()` has given it.
     pub fn finish(mut self) -> Result<Completion> {
+        self.channel.wait_for_end();
         let mut text = String::new();
         for piece in &mut self {
             text.push_str(&piece?.text);
