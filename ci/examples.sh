@@ -16,5 +16,6 @@ cargo run --release --locked --package neurectomy-examples --example vault_tour
 cargo run --release --locked --package neurectomy-examples --example chat -- --prompt "Count the lines of notes/coast.md that mention retry."
 cargo run --release --locked --package neurectomy-examples --example many_agents
 cargo run --release --locked --package neurectomy-examples --example speculate -- --repeats 3
+cargo run --release --locked --package neurectomy-examples --example embed
 cargo run --release --locked --package neurectomy-examples --example splice_cascade
 cargo run --release --locked --package neurectomy-examples --example train_tiny -- --check
