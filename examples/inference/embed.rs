@@ -24,7 +24,10 @@ struct Options {
     /// Where the texts are: files that end in .md, .txt or .rs.
     #[arg(long, default_value_os_t = documents())]
     folder: PathBuf,
-    #[arg(long, default_value = "what is left of the store after the process was killed?")]
+    #[arg(
+        long,
+        default_value = "what is left of the store after the process was killed?"
+    )]
     query: String,
     /// Paragraphs to show.
     #[arg(long, default_value_t = 5)]
@@ -126,7 +129,10 @@ fn read_folder(folder: &Path, most: usize, paragraphs: &mut Vec<Paragraph>) -> R
     for path in entries {
         if path.is_dir() {
             read_folder(&path, most, paragraphs)?;
-        } else if path.extension().is_some_and(|e| e == "md" || e == "txt" || e == "rs") {
+        } else if path
+            .extension()
+            .is_some_and(|e| e == "md" || e == "txt" || e == "rs")
+        {
             let text = fs::read_to_string(&path)?;
             read_text(&path, &text, most, paragraphs);
         }

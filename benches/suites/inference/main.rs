@@ -77,12 +77,17 @@ fn measure(suite: &mut Suite, file: &Path, name: &str, bound: f64) -> Result<(),
     let start = Instant::now();
     let model = Model::load(file, LoadOptions::new())?;
     let load_ms = start.elapsed().as_secs_f64() * 1e3;
-    model.forward(&mut model.new_state(), &prompt(suite.size(8, 512)))?;
-    if let Some(peak) = resident.and_then(machine::grown) {
-        let over = peak as f64 / file_bytes as f64;
-        let measure = format!("{name} peak memory over file bytes, loaded and 512 tokens read");
-        suite.record(Row::new(&measure, "ratio", over));
-    }
+    let tokens = suite.size(8, 512);
+    let mut peak = |when: &str| {
+        if let Some(peak) = resident.and_then(machine::grown) {
+            let over = peak as f64 / file_bytes as f64;
+            let measure = format!("{name} peak memory over file bytes, {when}");
+            suite.record(Row::new(&measure, "ratio", over));
+        }
+    };
+    peak("loaded");
+    model.forward(&mut model.new_state(), &prompt(tokens))?;
+    peak("loaded and 512 tokens read");
     machine::decode_bandwidth(suite, &model, (file, name), bound)?;
     if std::env::var("NEURECTOMY_CANDLE").as_deref() == Ok("0") {
         suite.record(Row::new(&format!("{name} load, checked"), "ms", load_ms));

@@ -112,7 +112,14 @@ fn a_text_does_not_see_the_others() {
     let texts: Vec<String> = [3, 40, 1, 90, 17, 2]
         .iter()
         .enumerate()
-        .map(|(i, len)| "the cat sat on a mat. ".chars().skip(i).cycle().take(*len).collect())
+        .map(|(i, len)| {
+            "the cat sat on a mat. "
+                .chars()
+                .skip(i)
+                .cycle()
+                .take(*len)
+                .collect()
+        })
         .collect();
     for batch in [1, 16, 64, 512] {
         let config = EmbedConfig::new().batch_tokens(batch);

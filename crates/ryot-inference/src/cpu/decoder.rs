@@ -76,10 +76,10 @@ struct Scratch {
     input: Input,
     /// What a prompt's down matrix is multiplied by.
     gated: Input,
-    /// Queries, keys and values; then gates and ups.
+    /// Queries, keys and values; then what attention gives to the rows; gates and ups; then what the
+    /// layer gives.
     wide: Buffer,
     mixed: Buffer,
-    product: Buffer,
 }
 
 /// One row of a call.
@@ -190,7 +190,6 @@ impl CpuDecoder {
             gated: Input::new(),
             wide: Buffer::zeroed(0),
             mixed: Buffer::zeroed(0),
-            product: Buffer::zeroed(0),
         })
     }
 
@@ -232,16 +231,16 @@ impl CpuDecoder {
             input,
             wide,
             mixed,
-            product,
             ..
         } = scratch;
         let x = x.as_mut_f32();
         let needs = Needs::of(&[&block.query, &block.key, &block.value]);
         // what the layer before gave
-        let given = (layer > 0).then(|| product.as_f32());
+        let given = (layer > 0).then(|| wide.as_f32());
         let norm = (&*block.attention_norm, call.rounding, needs);
         self.normed(input, (x, given), count, norm);
-        let wide = room(wide, count * width);
+        let memory = wide;
+        let wide = room(memory, count * width);
         let places = [
             (&block.query, 0),
             (&block.key, q_width),
@@ -282,7 +281,7 @@ impl CpuDecoder {
                 },
             );
         }
-        let product = room(product, count * pitch(hidden));
+        let product = room(memory, count * pitch(hidden));
         let places = [(&block.attention_output, 0)];
         input.multiply(self.isa, &self.pool, product, pitch(hidden), &places);
     }
@@ -411,24 +410,23 @@ impl CpuDecoder {
             x,
             input,
             gated,
-            wide,
-            product,
+            wide: memory,
             ..
         } = scratch;
         let needs = Needs::of(&[&block.gate, &block.up]);
-        let given = Some(product.as_f32());
+        let given = Some(memory.as_f32());
         let norm = (&*block.feed_forward_norm, rounding, needs);
         self.normed(input, (x.as_mut_f32(), given), count, norm);
         let needs = Needs::of(&[&block.down]);
         let engine = (self.isa, &*self.pool);
-        let product = room(product, count * pitch(hidden));
         let down = [(&block.down, 0)];
         if gated.fill_gated(engine, input, &block.gate, &block.up, needs) {
+            let product = room(memory, count * pitch(hidden));
             gated.multiply(self.isa, &self.pool, product, pitch(hidden), &down);
             return;
         }
         let width = pitch(2 * feed_forward);
-        let wide = room(wide, count * width);
+        let wide = room(memory, count * width);
         let places = [(&block.gate, 0), (&block.up, feed_forward)];
         input.multiply(self.isa, &self.pool, wide, width, &places);
         let piece = if feed_forward.is_multiple_of(32) {
@@ -447,16 +445,15 @@ impl CpuDecoder {
                 silu_times(self.isa, gate, up, out);
             },
         );
+        let product = room(memory, count * pitch(hidden));
         input.multiply(self.isa, &self.pool, product, pitch(hidden), &down);
     }
 
     /// Fills `out` with the logits of the wanted rows, or with their normed hidden states.
     fn give(&self, wanted: &[usize], wish: Rows, scratch: &mut Scratch, out: &mut Vec<f32>) {
         let ModelConfig { hidden, vocab, .. } = self.config;
-        let Scratch {
-            x, input, product, ..
-        } = scratch;
-        let (x, given) = (x.as_f32(), product.as_f32());
+        let Scratch { x, input, wide, .. } = scratch;
+        let (x, given) = (x.as_f32(), wide.as_f32());
         let mut rows = Vec::with_capacity(wanted.len() * hidden);
         for &row in wanted {
             let from = rows.len();

@@ -108,7 +108,7 @@ pub(super) fn multiply_gated_bytes(
     }
     let rows = &*rows;
     let pairs = gate.rows() / BLOCK;
-    let together = (pairs / (pool.threads() * 4)).clamp(1, TOGETHER);
+    let together = (pairs / (pool.threads() * 12)).clamp(1, TOGETHER);
     out.reset(rows.rows(), gate.rows());
     let out = out.writer();
     let with_tiles = with_tiles(isa, rows.rows());

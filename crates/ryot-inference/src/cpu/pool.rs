@@ -296,6 +296,22 @@ mod tests {
     }
 
     #[test]
+    fn ranges_lie_side_by_side() {
+        for threads in 1..5 {
+            let pool = Pool::new(threads).unwrap();
+            for pieces in [0, 1, 2, 3, 7, 100] {
+                let ranges = (0..threads).map(|index| pool.shared.range(index, pieces));
+                let ranges: Vec<_> = ranges.collect();
+                let all: Vec<usize> = ranges.iter().cloned().flatten().collect();
+                assert_eq!(all, (0..pieces).collect::<Vec<_>>());
+                let lens = ranges.iter().map(ExactSizeIterator::len);
+                let (least, most) = (lens.clone().min(), lens.max());
+                assert!(most <= least.map(|least| least + 1), "{ranges:?}");
+            }
+        }
+    }
+
+    #[test]
     fn every_shared_item_is_done_once() {
         let pool = Pool::new(2).unwrap();
         for items in [0, 1, 15, 16, 17, 1000] {

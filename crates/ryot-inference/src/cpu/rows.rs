@@ -209,6 +209,20 @@ fn round_body(values: &[[f32; BLOCK]], out: &mut Rounded) {
     }
 }
 
+/// The sum of signed bytes, in the order that vectors add in.
+#[inline(always)]
+fn sum_of(bytes: &[u8; BLOCK / 2]) -> i32 {
+    let mut lanes = bytes.map(|byte| i32::from(byte.cast_signed()));
+    let mut half = lanes.len() / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] += lanes[lane + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
 /// Rounds one block; gives the scale and the sums of the halves.
 ///
 /// A number that is not finite makes the scale NaN, so that it is not lost.
@@ -221,20 +235,14 @@ fn quantise(values: &[f32; BLOCK], bytes: &mut [u8; BLOCK]) -> (f32, [i32; 2]) {
     let largest = f32::from_bits(largest);
     let scale = largest / 127.0;
     let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-    let mut whole = [0i32; BLOCK];
-    for (whole, value) in whole.iter_mut().zip(values) {
+    for (byte, value) in bytes.iter_mut().zip(values) {
         let bits = (value * inverse + ROUND).to_bits();
         // the low byte with its sign, whatever came of what is not finite
-        *whole = (bits.wrapping_sub(ROUND.to_bits()) << 24).cast_signed() >> 24;
+        *byte = bits.wrapping_sub(ROUND.to_bits()).to_le_bytes()[0];
     }
     let mut sums = [0i32; 2];
-    for (sum, whole) in sums.iter_mut().zip(whole.chunks_exact(BLOCK / 2)) {
-        for whole in whole {
-            *sum += *whole;
-        }
-    }
-    for (byte, whole) in bytes.iter_mut().zip(whole) {
-        *byte = whole.to_le_bytes()[0];
+    for (sum, bytes) in sums.iter_mut().zip(bytes.as_chunks().0) {
+        *sum = sum_of(bytes);
     }
     if largest.is_finite() {
         (scale, sums)

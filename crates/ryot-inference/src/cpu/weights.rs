@@ -1,5 +1,6 @@
 //! A weight matrix of either kind, and the inputs that products take.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::Isa;
@@ -43,7 +44,7 @@ pub(crate) struct Input {
     rows: usize,
     columns: usize,
     rounding: Rounding,
-    /// As computed; dense matrices read this.
+    /// As computed, where there is a dense matrix to read it.
     plain: Vec<f32>,
     bytes: QuantisedRows,
     bf16: Bf16Rows,
@@ -76,6 +77,11 @@ impl Needs {
     }
 }
 
+thread_local! {
+    /// Numbers on their way to be rounded.
+    static VALUES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
 impl Input {
     pub(crate) fn new() -> Self {
         Self {
@@ -99,8 +105,9 @@ impl Input {
         row: &(dyn Fn(usize, usize, &mut [f32]) + Sync),
     ) {
         (self.rows, self.columns, self.rounding) = (rows, columns, rounding);
-        // every row's numbers pass through here before they are rounded
-        self.plain.resize(rows * columns, 0.0);
+        // numbers as computed are kept only for those that read them
+        let kept = if needs.only_rounded { 0 } else { rows };
+        self.plain.resize(kept * columns, 0.0);
         let bytes = needs.rounded && rounding == Rounding::Bytes;
         let bf16 = needs.rounded && rounding == Rounding::Bf16;
         self.bytes.reset(if bytes { rows } else { 0 }, columns);
@@ -111,15 +118,27 @@ impl Input {
         let work = |index: usize| {
             let (at, start) = (index / pieces, index % pieces * piece);
             let width = piece.min(columns - start);
-            // SAFETY: each piece of a row is one piece of the region.
-            unsafe {
-                let values = plain.part(at, start, width);
+            let fill = |values: &mut [f32]| {
                 row(at, start, values);
-                if bytes {
-                    byte_writer.set(isa, at, start / BLOCK, values);
-                } else if bf16 {
-                    bf16_writer.set(isa, at, start / BLOCK, values);
+                // SAFETY: each piece of a row is one piece of the region.
+                unsafe {
+                    if bytes {
+                        byte_writer.set(isa, at, start / BLOCK, values);
+                    } else if bf16 {
+                        bf16_writer.set(isa, at, start / BLOCK, values);
+                    }
                 }
+            };
+            if needs.only_rounded {
+                VALUES.with_borrow_mut(|values| {
+                    if values.len() < width {
+                        values.resize(width, 0.0);
+                    }
+                    fill(&mut values[..width]);
+                });
+            } else {
+                // SAFETY: as above.
+                fill(unsafe { plain.part(at, start, width) });
             }
         };
         // a region costs about a microsecond, as much as a few thousand numbers

@@ -191,6 +191,27 @@ mod tests {
     }
 
     #[test]
+    fn who_waits_for_the_end_finds_all_pieces() {
+        let (outlet, channel) = Outlet::new();
+        outlet.publish(&mut [piece(1)].into(), |_| {});
+        let reader = Arc::clone(&channel);
+        let reader = std::thread::spawn(move || {
+            reader.wait_for_end();
+            std::iter::from_fn(|| reader.next())
+                .map(|item| item.unwrap().token)
+                .collect::<Vec<_>>()
+        });
+        outlet.publish(&mut [piece(2), piece(3)].into(), |_| {});
+        outlet.close(Ok(FinishReason::MaxTokens));
+        assert_eq!(reader.join().unwrap(), [1, 2, 3]);
+        // over already, or lost
+        channel.wait_for_end();
+        let (outlet, channel) = Outlet::new();
+        drop(outlet);
+        channel.wait_for_end();
+    }
+
+    #[test]
     fn a_lost_scheduler_ends_the_request() {
         let (outlet, channel) = Outlet::new();
         let reader = std::thread::spawn(move || channel.next());
