@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::error::VaultError;
@@ -13,6 +14,8 @@ pub(crate) struct Medium {
     pub(crate) storage: Arc<dyn Storage>,
     dir: PathBuf,
     poison: Mutex<Option<(PathBuf, String)>>,
+    /// Whether there is poison.
+    refuses: AtomicBool,
     /// Set while an encrypted vault is opened, before a value is read or written.
     sealer: OnceLock<Sealer>,
 }
@@ -24,6 +27,7 @@ impl Medium {
             storage,
             dir,
             poison: Mutex::new(None),
+            refuses: AtomicBool::new(false),
             sealer: OnceLock::new(),
         }
     }
@@ -82,6 +86,7 @@ impl Medium {
         let mut poison = self.poison.lock().unwrap_or_else(PoisonError::into_inner);
         if poison.is_none() {
             *poison = Some((file.clone(), format!("{operation}: {source}")));
+            self.refuses.store(true, Ordering::Release);
             tracing::error!(file = %file.display(), %source, "{operation} failed; writes refused");
         }
         VaultError::Io {
@@ -93,6 +98,9 @@ impl Medium {
 
     /// Refuses when an earlier step poisoned the vault.
     pub(crate) fn check_writable(&self) -> Result<(), VaultError> {
+        if !self.refuses.load(Ordering::Acquire) {
+            return Ok(());
+        }
         match &*self.poison.lock().unwrap_or_else(PoisonError::into_inner) {
             None => Ok(()),
             Some((file, reason)) => Err(VaultError::Poisoned {
