@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::error::VaultError;
-use crate::io::Storage;
+use crate::io::{Storage, StorageFile};
 use crate::seal::Sealer;
 
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub(crate) struct Medium {
     poison: Mutex<Option<(PathBuf, String)>>,
     /// Whether there is poison.
     refuses: AtomicBool,
+    /// Held during a sync of the log.
+    syncing: Mutex<()>,
     /// Set while an encrypted vault is opened, before a value is read or written.
     sealer: OnceLock<Sealer>,
 }
@@ -28,6 +30,7 @@ impl Medium {
             dir,
             poison: Mutex::new(None),
             refuses: AtomicBool::new(false),
+            syncing: Mutex::new(()),
             sealer: OnceLock::new(),
         }
     }
@@ -94,6 +97,19 @@ impl Medium {
             file,
             source,
         }
+    }
+
+    /// Syncs the active segment; a failure is poison. Syncs of it come one after another: where two
+    /// overlap, a system may tell only one of them that a write to the device failed.
+    pub(crate) fn sync_segment(
+        &self,
+        file: &dyn StorageFile,
+        name: &str,
+    ) -> Result<(), VaultError> {
+        let _alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check_writable()?;
+        file.sync()
+            .map_err(|source| self.poisoned_by("sync", name, source))
     }
 
     /// Refuses when an earlier step poisoned the vault.

@@ -504,8 +504,7 @@ impl Vault {
         };
         self.counters.syncs.add(1);
         let name = segment_name(segment);
-        file.sync()
-            .map_err(|source| self.medium.poisoned_by("sync", &name, source))?;
+        self.medium.sync_segment(&*file, &name)?;
         held(&self.log).note_synced(segment, end);
         self.commit.publish(sequence);
         Ok(sequence)

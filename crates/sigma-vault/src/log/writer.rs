@@ -405,9 +405,7 @@ impl Log {
     pub(crate) fn roll(&mut self, medium: &Medium) -> Result<(), VaultError> {
         self.trim(medium)?;
         let name = segment_name(self.segment);
-        self.file
-            .sync()
-            .map_err(|source| medium.poisoned_by("sync", &name, source))?;
+        medium.sync_segment(&*self.file, &name)?;
         self.durable = self.end;
         let mut manifest = self.manifest_now();
         let segment = manifest.next_segment;
