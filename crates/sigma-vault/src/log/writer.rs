@@ -486,3 +486,41 @@ pub(crate) fn batch_bytes(writes: &[Pending<'_>]) -> Result<u64, VaultError> {
 fn units(bytes: u64) -> u32 {
     u32::try_from(bytes / UNIT_BYTES).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::MemoryStorage;
+    use crate::options::{Compression, Durability, Options};
+    use crate::vault::{Vault, held};
+
+    #[test]
+    fn zeros_go_ahead_of_durable_writes_that_come_one_by_one_and_of_no_others() {
+        let options = Options::new().compression(Compression::None);
+        let vault = Vault::open_with(Arc::new(MemoryStorage::new()), options).unwrap();
+        let ahead = || {
+            let log = held(&vault.log);
+            assert!(log.zeroed <= log.reserved);
+            log.zeroed - log.end
+        };
+        vault.put(b"key", b"value", Durability::Written).unwrap();
+        vault.put(b"key", b"value", Durability::Buffered).unwrap();
+        assert_eq!(ahead(), 0);
+        vault.put(b"key", b"value", Durability::Synced).unwrap();
+        let first = ahead();
+        assert!((AHEAD_BYTES..AHEAD_BYTES + BLOCK_BYTES).contains(&first));
+        vault.put(b"key", b"value", Durability::Grouped).unwrap();
+        assert_eq!(ahead(), first - 64);
+        // More than the zeros that are there.
+        let long = vec![7; 100_000];
+        vault.put(b"key", &long, Durability::Synced).unwrap();
+        assert_eq!(ahead(), 0);
+        // That sync was not one of a single short write; the next one is.
+        vault.put(b"key", b"value", Durability::Synced).unwrap();
+        assert_eq!(ahead(), 0);
+        vault.put(b"key", b"value", Durability::Synced).unwrap();
+        assert!(ahead() >= AHEAD_BYTES);
+        assert_eq!(vault.get(b"key").unwrap().as_deref(), Some(&b"value"[..]));
+        assert!(vault.verify().unwrap().is_sound());
+    }
+}
