@@ -138,13 +138,16 @@ impl Cache {
             value: value.into(),
             expires_s,
         };
-        exclusive(&shard.shard).insert(at, cached, bytes, self.shard_bytes_max);
+        let gone = exclusive(&shard.shard).insert(at, cached, bytes, self.shard_bytes_max);
+        // Memory is given back without the lock.
+        drop(gone);
     }
 
     /// Gives up what is here of this place.
     pub(crate) fn forget(&self, at: At) {
         if let Some(shard) = self.shard(at) {
-            exclusive(&shard.shard).remove(at);
+            let gone = exclusive(&shard.shard).remove(at);
+            drop(gone);
         }
     }
 
@@ -165,9 +168,11 @@ impl Shard {
         self.small_bytes + self.main_bytes
     }
 
-    fn insert(&mut self, at: At, cached: Cached, bytes: usize, bytes_max: usize) {
+    /// Returns what had to go.
+    fn insert(&mut self, at: At, cached: Cached, bytes: usize, bytes_max: usize) -> Vec<Entry> {
+        let mut gone = Vec::new();
         if self.entries.contains_key(&at) {
-            return;
+            return gone;
         }
         // Its place in the row of ghosts is left: it only makes an older one go a little sooner.
         let is_main = self.ghost_set.remove(&at);
@@ -182,9 +187,10 @@ impl Shard {
         };
         self.entries.insert(at, entry);
         while self.bytes() > bytes_max {
-            self.evict(bytes_max);
+            gone.extend(self.evict(bytes_max));
         }
         self.drop_forgotten();
+        gone
     }
 
     fn queue(&mut self, is_main: bool) -> (&mut VecDeque<At>, &mut usize) {
@@ -197,17 +203,13 @@ impl Shard {
 
     /// Takes one place from the front of a queue; something goes at the latest when every entry of
     /// the main queue was looked at [`FREQUENCY_MAX`] times.
-    fn evict(&mut self, bytes_max: usize) {
+    fn evict(&mut self, bytes_max: usize) -> Option<Entry> {
         let from_main = self.small_bytes * SMALL_SHARE < bytes_max && self.main_bytes > 0;
-        let Some(at) = self.queue(from_main).0.pop_front() else {
-            // Only forgotten places were there: their bytes are not counted any more.
-            return;
-        };
-        let Some(entry) = self.entries.get_mut(&at) else {
-            return;
-        };
+        // Where only forgotten places are, their bytes are not counted any more.
+        let at = self.queue(from_main).0.pop_front()?;
+        let entry = self.entries.get_mut(&at)?;
         if entry.is_main != from_main {
-            return;
+            return None;
         }
         let frequency = entry.frequency.load(Ordering::Relaxed);
         if from_main && frequency > 0 {
@@ -221,11 +223,13 @@ impl Shard {
             self.main_bytes += bytes;
             self.main.push_back(at);
         } else {
-            self.remove(at);
+            let gone = self.remove(at);
             if !from_main {
                 self.remember(at);
             }
+            return gone;
         }
+        None
     }
 
     /// As many places are remembered as there are entries.
@@ -240,10 +244,10 @@ impl Shard {
         }
     }
 
-    fn remove(&mut self, at: At) {
-        if let Some(entry) = self.entries.remove(&at) {
-            *self.queue(entry.is_main).1 -= entry.bytes;
-        }
+    fn remove(&mut self, at: At) -> Option<Entry> {
+        let entry = self.entries.remove(&at)?;
+        *self.queue(entry.is_main).1 -= entry.bytes;
+        Some(entry)
     }
 
     /// Keeps places that were forgotten from filling the queues.

@@ -82,8 +82,8 @@ pub(crate) const WAIT_FOR_READERS: &str = "wait for readers (membarrier) of";
 enum Aim {
     /// The record of one plain key, from this one.
     One(Option<(Candidate, u64)>),
-    /// Those of the writes at these positions.
-    Many(Vec<usize>),
+    /// Those of several.
+    Many,
 }
 
 /// Guards, whatever another thread's panic left behind: every critical section below changes the
@@ -384,13 +384,10 @@ impl Vault {
             let hashes = is_new.then_some(hash).into_iter();
             (Aim::One(old), self.index.reserve(hashes))
         } else {
-            let last = last_of_each(writes);
-            let plain = last.iter().filter_map(|position| {
-                let write = writes.get(*position)?;
-                (write.space == Space::Plain).then_some(write.checks.key_hash_whole)
-            });
-            let reserved = self.index.reserve(plain);
-            (Aim::Many(last), reserved)
+            // Which of them count is found out while the device works on them.
+            let plain = writes.iter().filter(|write| write.space == Space::Plain);
+            let hashes = plain.map(|write| write.checks.key_hash_whole);
+            (Aim::Many, self.index.reserve(hashes))
         };
         reserved.map_err(|source| self.medium.failed(WAIT_FOR_READERS, "", 0, source))?;
         Ok(aim)
@@ -422,21 +419,18 @@ impl Vault {
                 losses.superseded(header.key_hash, header.sequence);
             }
         }
-        let last = match aim {
-            Aim::One(old) => {
-                if let ([write], [place]) = (writes, appended) {
-                    let new = (write.kind == Kind::Put).then(|| entry_of(place));
-                    self.forget(old);
-                    let hash = write.checks.key_hash_whole;
-                    self.index.publish_plain(hash, old, new);
-                }
-                return;
+        if let Aim::One(old) = aim {
+            if let ([write], [place]) = (writes, appended) {
+                let new = (write.kind == Kind::Put).then(|| entry_of(place));
+                self.forget(old);
+                let hash = write.checks.key_hash_whole;
+                self.index.publish_plain(hash, old, new);
             }
-            Aim::Many(last) => last,
-        };
+            return;
+        }
         self.warm(writes);
         let mut changes = Vec::with_capacity(writes.len());
-        for position in last {
+        for position in last_of_each(writes) {
             let (Some(write), Some(place)) = (writes.get(position), appended.get(position)) else {
                 continue;
             };

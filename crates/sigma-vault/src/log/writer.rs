@@ -501,7 +501,7 @@ mod tests {
         let ahead = || {
             let log = held(&vault.log);
             assert!(log.zeroed <= log.reserved);
-            log.zeroed - log.end
+            log.zeroed.saturating_sub(log.end)
         };
         vault.put(b"key", b"value", Durability::Written).unwrap();
         vault.put(b"key", b"value", Durability::Buffered).unwrap();
