@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::path::Path;
+use std::process::Command;
 
 use neurectomy_bench::corpus::SplitMix64;
 use neurectomy_bench::{BenchError, Goal, Row, Suite};
@@ -138,6 +139,7 @@ fn load_of(
         Box::new(crate::peers::FjallStore::open(dir.path(), promise)?),
     ];
     let mut times = [0.0; 2];
+    settle(dir.path())?;
     for start in (0..keys).step_by(BLOCK) {
         let numbers = start..(start + BLOCK).min(keys);
         let block: Vec<Entry> = numbers.map(|n| entry(n as u64, bytes)).collect();
@@ -161,6 +163,17 @@ fn load_of(
         disk_share(suite, name, dir.path(), keys * (bytes + 16))?;
     }
     Ok(())
+}
+
+/// Waits until the device has written what others left to it: a load is as fast as the device where
+/// it brings more than that has taken yet.
+fn settle(dir: &Path) -> Result<(), BenchError> {
+    let status = Command::new("sync").arg("-f").arg(dir).status()?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("sync -f {}: {status}", dir.display()).into())
+    }
 }
 
 /// How keys are looked up: ones that are there or not, many in one call or one by one.

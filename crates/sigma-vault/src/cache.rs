@@ -9,9 +9,11 @@
 //! only if it is read again before it leaves that, or soon after.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::BuildHasherDefault;
+use std::sync::RwLock;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, RwLock};
 
+use crate::spread::Spread;
 use crate::stats::Counter;
 use crate::vault::{exclusive, shared};
 
@@ -39,21 +41,30 @@ pub(crate) struct Cached {
 
 #[derive(Debug)]
 struct Entry {
-    cached: Arc<Cached>,
+    cached: Cached,
     bytes: usize,
     is_main: bool,
     frequency: AtomicU8,
 }
 
+/// Two lines of its own: what one reader counts is not in the way of the next one's lock.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Guarded {
+    shard: RwLock<Shard>,
+    hits: Counter,
+    misses: Counter,
+}
+
 #[derive(Debug, Default)]
 struct Shard {
-    entries: HashMap<At, Entry>,
+    entries: HashMap<At, Entry, BuildHasherDefault<Spread>>,
     /// Oldest first. A place that was forgotten stays until its turn comes.
     small: VecDeque<At>,
     main: VecDeque<At>,
     /// Places that left the small queue and were not read there, oldest first.
     ghosts: VecDeque<At>,
-    ghost_set: HashSet<At>,
+    ghost_set: HashSet<At, BuildHasherDefault<Spread>>,
     small_bytes: usize,
     main_bytes: usize,
 }
@@ -61,24 +72,20 @@ struct Shard {
 /// The cache of a vault; of no use and no cost with 0 bytes.
 #[derive(Debug)]
 pub(crate) struct Cache {
-    shards: Box<[RwLock<Shard>]>,
+    shards: Box<[Guarded]>,
     shard_bytes_max: usize,
-    pub(crate) hits: Counter,
-    pub(crate) misses: Counter,
 }
 
 impl Cache {
     pub(crate) fn new(bytes_max: usize) -> Self {
         let count = if bytes_max == 0 { 0 } else { SHARDS };
         Self {
-            shards: (0..count).map(|_| RwLock::default()).collect(),
+            shards: (0..count).map(|_| Guarded::default()).collect(),
             shard_bytes_max: bytes_max / SHARDS,
-            hits: Counter::default(),
-            misses: Counter::default(),
         }
     }
 
-    fn shard(&self, at: At) -> Option<&RwLock<Shard>> {
+    fn shard(&self, at: At) -> Option<&Guarded> {
         // Records of one segment are spread by their offsets, which are multiples of 8.
         let mixed = (at.0 ^ (at.1 >> 3)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         let count = u64::try_from(self.shards.len()).unwrap_or(0);
@@ -90,11 +97,17 @@ impl Cache {
         !self.shards.is_empty()
     }
 
-    /// The value of the record at this place, if it is here.
-    pub(crate) fn get(&self, at: At) -> Option<Arc<Cached>> {
-        let shard = shared(self.shard(at)?);
-        let Some(entry) = shard.entries.get(&at) else {
-            self.misses.add(1);
+    /// Shows what is here of the record at this place to `look`, if that is of `key`.
+    pub(crate) fn look<R>(&self, at: At, key: &[u8], look: impl FnOnce(&Cached) -> R) -> Option<R> {
+        let Guarded {
+            shard,
+            hits,
+            misses,
+        } = self.shard(at)?;
+        let shard = shared(shard);
+        let found = shard.entries.get(&at);
+        let Some(entry) = found.filter(|entry| *entry.cached.key == *key) else {
+            misses.add(1);
             return None;
         };
         let frequency = entry.frequency.load(Ordering::Relaxed);
@@ -102,8 +115,15 @@ impl Cache {
             // Two readers may count as one.
             entry.frequency.store(frequency + 1, Ordering::Relaxed);
         }
-        self.hits.add(1);
-        Some(Arc::clone(&entry.cached))
+        hits.add(1);
+        Some(look(&entry.cached))
+    }
+
+    /// Reads that were answered from here, and that were not.
+    pub(crate) fn looks(&self) -> (u64, u64) {
+        let add =
+            |sum: (u64, u64), one: &Guarded| (sum.0 + one.hits.get(), sum.1 + one.misses.get());
+        self.shards.iter().fold((0, 0), add)
     }
 
     /// Offers what was just read from this place.
@@ -113,18 +133,21 @@ impl Cache {
         if bytes > self.shard_bytes_max / ENTRY_SHARE_MAX {
             return;
         }
-        let cached = Arc::new(Cached {
+        let cached = Cached {
             key: key.into(),
             value: value.into(),
             expires_s,
-        });
-        exclusive(shard).insert(at, cached, bytes, self.shard_bytes_max);
+        };
+        let gone = exclusive(&shard.shard).insert(at, cached, bytes, self.shard_bytes_max);
+        // Memory is given back without the lock.
+        drop(gone);
     }
 
     /// Gives up what is here of this place.
     pub(crate) fn forget(&self, at: At) {
         if let Some(shard) = self.shard(at) {
-            exclusive(shard).remove(at);
+            let gone = exclusive(&shard.shard).remove(at);
+            drop(gone);
         }
     }
 
@@ -132,7 +155,7 @@ impl Cache {
     pub(crate) fn size(&self) -> (u64, u64) {
         let mut sum = (0, 0);
         for shard in &self.shards {
-            let shard = shared(shard);
+            let shard = shared(&shard.shard);
             sum.0 += shard.entries.len() as u64;
             sum.1 += shard.bytes() as u64;
         }
@@ -145,9 +168,11 @@ impl Shard {
         self.small_bytes + self.main_bytes
     }
 
-    fn insert(&mut self, at: At, cached: Arc<Cached>, bytes: usize, bytes_max: usize) {
+    /// Returns what had to go.
+    fn insert(&mut self, at: At, cached: Cached, bytes: usize, bytes_max: usize) -> Vec<Entry> {
+        let mut gone = Vec::new();
         if self.entries.contains_key(&at) {
-            return;
+            return gone;
         }
         // Its place in the row of ghosts is left: it only makes an older one go a little sooner.
         let is_main = self.ghost_set.remove(&at);
@@ -162,9 +187,10 @@ impl Shard {
         };
         self.entries.insert(at, entry);
         while self.bytes() > bytes_max {
-            self.evict(bytes_max);
+            gone.extend(self.evict(bytes_max));
         }
         self.drop_forgotten();
+        gone
     }
 
     fn queue(&mut self, is_main: bool) -> (&mut VecDeque<At>, &mut usize) {
@@ -177,17 +203,13 @@ impl Shard {
 
     /// Takes one place from the front of a queue; something goes at the latest when every entry of
     /// the main queue was looked at [`FREQUENCY_MAX`] times.
-    fn evict(&mut self, bytes_max: usize) {
+    fn evict(&mut self, bytes_max: usize) -> Option<Entry> {
         let from_main = self.small_bytes * SMALL_SHARE < bytes_max && self.main_bytes > 0;
-        let Some(at) = self.queue(from_main).0.pop_front() else {
-            // Only forgotten places were there: their bytes are not counted any more.
-            return;
-        };
-        let Some(entry) = self.entries.get_mut(&at) else {
-            return;
-        };
+        // Where only forgotten places are, their bytes are not counted any more.
+        let at = self.queue(from_main).0.pop_front()?;
+        let entry = self.entries.get_mut(&at)?;
         if entry.is_main != from_main {
-            return;
+            return None;
         }
         let frequency = entry.frequency.load(Ordering::Relaxed);
         if from_main && frequency > 0 {
@@ -201,11 +223,13 @@ impl Shard {
             self.main_bytes += bytes;
             self.main.push_back(at);
         } else {
-            self.remove(at);
+            let gone = self.remove(at);
             if !from_main {
                 self.remember(at);
             }
+            return gone;
         }
+        None
     }
 
     /// As many places are remembered as there are entries.
@@ -220,10 +244,10 @@ impl Shard {
         }
     }
 
-    fn remove(&mut self, at: At) {
-        if let Some(entry) = self.entries.remove(&at) {
-            *self.queue(entry.is_main).1 -= entry.bytes;
-        }
+    fn remove(&mut self, at: At) -> Option<Entry> {
+        let entry = self.entries.remove(&at)?;
+        *self.queue(entry.is_main).1 -= entry.bytes;
+        Some(entry)
     }
 
     /// Keeps places that were forgotten from filling the queues.
@@ -255,10 +279,9 @@ mod tests {
     }
 
     fn is_in(cache: &Cache, number: u64) -> bool {
-        cache.get(at(number)).is_some_and(|cached| {
-            assert_eq!(cached.value[0], u8::try_from(number % 251).unwrap());
-            true
-        })
+        let expected = u8::try_from(number % 251).unwrap();
+        let look = |cached: &Cached| assert_eq!(cached.value[0], expected);
+        cache.look(at(number), b"k", look).is_some()
     }
 
     #[test]
@@ -291,7 +314,7 @@ mod tests {
             }
         }
         for shard in &cache.shards {
-            let shard = shared(shard);
+            let shard = shared(&shard.shard);
             let sum = |main| -> usize {
                 let of = shard.entries.values().filter(|entry| entry.is_main == main);
                 of.map(|entry| entry.bytes).sum()

@@ -25,6 +25,22 @@ impl Vault {
         Ok(self.pending(kind, space, key, (stored, form), raw_bytes))
     }
 
+    /// As [`encode`](Self::encode), into an empty buffer that is used again.
+    pub(crate) fn encode_onto<'a>(
+        &self,
+        (kind, space): (Kind, Space),
+        key: &'a [u8],
+        value: &'a [u8],
+        packed: &'a mut Vec<u8>,
+    ) -> Result<Pending<'a>, VaultError> {
+        let raw_bytes = checked_lengths(key, value)?;
+        let stored = match self.codec.pack_onto(value, packed)? {
+            Form::Plain => (value.into(), Form::Plain),
+            form => (packed.as_slice().into(), form),
+        };
+        Ok(self.pending(kind, space, key, stored, raw_bytes))
+    }
+
     /// As [`encode`](Self::encode), of all writes of a batch; what is compressed goes behind what
     /// `packed` holds.
     pub(crate) fn encode_batch<'a>(

@@ -62,6 +62,7 @@ mod read_quick;
 mod rsu;
 mod seal;
 mod snapshot;
+mod spread;
 mod stats;
 mod vault;
 mod verify;

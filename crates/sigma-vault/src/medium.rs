@@ -2,10 +2,11 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::error::VaultError;
-use crate::io::Storage;
+use crate::io::{Storage, StorageFile};
 use crate::seal::Sealer;
 
 #[derive(Debug)]
@@ -13,6 +14,10 @@ pub(crate) struct Medium {
     pub(crate) storage: Arc<dyn Storage>,
     dir: PathBuf,
     poison: Mutex<Option<(PathBuf, String)>>,
+    /// Whether there is poison.
+    refuses: AtomicBool,
+    /// Held during a sync of the log.
+    syncing: Mutex<()>,
     /// Set while an encrypted vault is opened, before a value is read or written.
     sealer: OnceLock<Sealer>,
 }
@@ -24,6 +29,8 @@ impl Medium {
             storage,
             dir,
             poison: Mutex::new(None),
+            refuses: AtomicBool::new(false),
+            syncing: Mutex::new(()),
             sealer: OnceLock::new(),
         }
     }
@@ -82,6 +89,7 @@ impl Medium {
         let mut poison = self.poison.lock().unwrap_or_else(PoisonError::into_inner);
         if poison.is_none() {
             *poison = Some((file.clone(), format!("{operation}: {source}")));
+            self.refuses.store(true, Ordering::Release);
             tracing::error!(file = %file.display(), %source, "{operation} failed; writes refused");
         }
         VaultError::Io {
@@ -91,8 +99,24 @@ impl Medium {
         }
     }
 
+    /// Syncs the active segment; a failure is poison. Syncs of it come one after another: where two
+    /// overlap, a system may tell only one of them that a write to the device failed.
+    pub(crate) fn sync_segment(
+        &self,
+        file: &dyn StorageFile,
+        name: &str,
+    ) -> Result<(), VaultError> {
+        let _alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check_writable()?;
+        file.sync()
+            .map_err(|source| self.poisoned_by("sync", name, source))
+    }
+
     /// Refuses when an earlier step poisoned the vault.
     pub(crate) fn check_writable(&self) -> Result<(), VaultError> {
+        if !self.refuses.load(Ordering::Acquire) {
+            return Ok(());
+        }
         match &*self.poison.lock().unwrap_or_else(PoisonError::into_inner) {
             None => Ok(()),
             Some((file, reason)) => Err(VaultError::Poisoned {

@@ -98,7 +98,7 @@ pub(crate) fn open(storage: Arc<dyn Storage>, mut options: Options) -> Result<Va
         _lock: lock,
         medium,
     };
-    vault.replay(tail);
+    vault.replay(tail)?;
     vault.rebuild_rsu_index()?;
     Ok(vault)
 }

@@ -20,7 +20,7 @@ use crate::log::{
 };
 use crate::open::Opening;
 use crate::stats::RecoveryReport;
-use crate::vault::Vault;
+use crate::vault::{Vault, WAIT_FOR_READERS};
 
 /// What a vault is made of, and the records that its index has yet to be told of.
 pub(crate) struct Fast {
@@ -288,7 +288,7 @@ fn record_length(files: &FileTable, vault_id: u64, word: Word) -> Option<u64> {
 
 impl Vault {
     /// Tells the index of records in the order of the log, whether it knows of them or not.
-    pub(crate) fn replay(&self, tail: Vec<(u64, Vec<Found>)>) {
+    pub(crate) fn replay(&self, tail: Vec<(u64, Vec<Found>)>) -> Result<(), VaultError> {
         /// Lines of the index that are fetched together.
         const BLOCK: usize = 32;
         for (segment, records) in tail {
@@ -299,13 +299,17 @@ impl Vault {
                 }
                 self.index.warm(&hashes);
                 for (hash, found) in hashes.iter().zip(block) {
-                    self.replay_one(segment, *hash, found);
+                    self.replay_one(segment, *hash, found)?;
                 }
             }
         }
+        Ok(())
     }
 
-    fn replay_one(&self, segment: u64, hash: u64, found: &Found) {
+    fn replay_one(&self, segment: u64, hash: u64, found: &Found) -> Result<(), VaultError> {
+        let reserved = self.index.reserve(std::iter::once(hash));
+        // What is dropped then must not take itself for the whole vault.
+        reserved.map_err(|source| self.medium.poisoned_by(WAIT_FOR_READERS, "", source))?;
         let header = found.header;
         let new = (header.kind == Kind::Put).then_some(Entry {
             segment,
@@ -321,5 +325,6 @@ impl Vault {
             let (space, key) = (header.space, found.key.clone().into());
             self.index.publish(vec![Change::Keyed { space, key, new }]);
         }
+        Ok(())
     }
 }

@@ -8,6 +8,7 @@ use crate::log::record::key_hash;
 use crate::log::{Found, Kind, Space, segment_name};
 use crate::losses::Losses;
 use crate::medium::Medium;
+use crate::vault::WAIT_FOR_READERS;
 
 /// The newest record of every key, removals included, whatever order records come in.
 #[derive(Default)]
@@ -65,8 +66,10 @@ impl Replay {
                 });
             }
             let new = Some(entry);
+            let hash = index.hash(&key);
+            let reserved = index.reserve(std::iter::once(hash));
+            reserved.map_err(|source| medium.failed(WAIT_FOR_READERS, "", 0, source))?;
             index.publish(vec![if space == Space::Plain {
-                let hash = index.hash(&key);
                 let old = None;
                 Change::Plain { hash, old, new }
             } else {

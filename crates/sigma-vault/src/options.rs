@@ -219,8 +219,8 @@ impl Options {
 
     /// How many bytes of decoded values are kept in memory for [`get`](crate::Vault::get), each
     /// with 160 bytes for itself; a value above a 64th of this is not kept. Default 0, none; any
-    /// value. Worth it for values that are compressed or encrypted: others are as fast to read
-    /// from where they are. What is read once does not push out what is read often (S3-FIFO).
+    /// value. Kept are values that are compressed, encrypted or not in mapped memory; worth it is
+    /// that where decoding takes longer than copying. What is read once does not push out what is read often (S3-FIFO).
     ///
     /// ```
     /// # use std::sync::Arc;

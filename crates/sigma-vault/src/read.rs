@@ -10,7 +10,7 @@ use crate::expiry::is_over;
 use crate::index::{Candidate, Candidates, Entry, Files, SegmentFile, Word};
 use crate::io::read_exact_at;
 use crate::log::record::{
-    self, FLAG_SEALED, Header, Parts, Place, RECORD_HEADER_BYTES, key_hash, low_half,
+    self, FLAG_SEALED, Form, Header, Parts, Place, RECORD_HEADER_BYTES, key_hash, low_half,
 };
 use crate::log::{Space, segment_name};
 use crate::vault::{Vault, shared};
@@ -81,18 +81,30 @@ impl Vault {
                 self.index.count(u64::from(found), u64::from(!found));
                 Ok(found)
             }
-            None => self.get_plainly(hash, key, value),
+            None => self.get_otherwise(hash, key, value),
         }
     }
 
-    /// As [`get_plain`](Self::get_plain), whatever the record and the key's state.
+    /// As [`get_plain`](Self::get_plain), whatever the record and the key's state: from the cache, or as
+    /// [`get_plainly`](Self::get_plainly).
     #[cold]
-    pub(crate) fn get_plainly(
+    pub(crate) fn get_otherwise(
         &self,
         hash: u64,
         key: &[u8],
         value: &mut Vec<u8>,
     ) -> Result<bool, VaultError> {
+        match self.get_cached(hash, key, value) {
+            Some(found) => {
+                self.index.count(u64::from(found), u64::from(!found));
+                Ok(found)
+            }
+            None => self.get_plainly(hash, key, value),
+        }
+    }
+
+    /// Reads the key's record, step by step.
+    fn get_plainly(&self, hash: u64, key: &[u8], value: &mut Vec<u8>) -> Result<bool, VaultError> {
         let candidates = self.index.candidates(hash);
         let all = candidates.iter().flat_map(Candidates::iter);
         match self.value_among(all, hash, key, value) {
@@ -217,20 +229,6 @@ impl Vault {
         value: &mut Vec<u8>,
     ) -> Result<Look, VaultError> {
         let place = self.place(file.segment, word.offset());
-        let at = (file.segment, word.offset());
-        // What is in doubt is read, so that it is judged.
-        let cached = self.cache.is_on() && !self.any_losses;
-        if cached
-            && let Some(cached) = self.cache.get(at)
-            && *cached.key == *key
-        {
-            if self.has_expired(cached.expires_s) {
-                return Ok(Look::Expired);
-            }
-            value.clear();
-            value.extend_from_slice(&cached.value);
-            return Ok(Look::Value);
-        }
         self.with_record(file, place, word, |bytes| {
             let asked = Some((key, low_half(hash)));
             let parts = record::open_record(bytes, place, asked)
@@ -243,7 +241,13 @@ impl Vault {
                 return Ok(Look::Expired);
             }
             self.unpack(&parts, place, value)?;
-            if cached {
+            // What lies in mapped memory as it is cannot be had faster, and what is in doubt is read
+            // again, so that it is judged.
+            let works = parts.header.form() != Some(Form::Plain)
+                || parts.header.flags & FLAG_SEALED != 0
+                || file.map.is_none();
+            if works && self.cache.is_on() && !self.any_losses {
+                let at = (file.segment, word.offset());
                 self.cache.offer(at, key, value, parts.header.expires_s);
             }
             Ok(Look::Value)

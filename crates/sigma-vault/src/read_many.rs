@@ -50,7 +50,7 @@ impl Vault {
                 return shown(found, &mut buffer).map(|value| Some(look(value)));
             }
         }
-        let found = self.get_plainly(hash, key, &mut buffer)?;
+        let found = self.get_otherwise(hash, key, &mut buffer)?;
         Ok(found.then(|| look(&buffer)))
     }
 
@@ -97,7 +97,7 @@ impl Vault {
         if !self.is_ordinary() {
             for (position, key) in keys.iter().enumerate() {
                 let key = key.as_ref();
-                let found = self.get_plainly(self.index.hash(key), key, buffer);
+                let found = self.get_otherwise(self.index.hash(key), key, buffer);
                 look(position, found.map(|found| found.then_some(&buffer[..])));
             }
             return;
@@ -131,7 +131,7 @@ impl Vault {
                 counts.0 += 1;
                 look(position, shown(found, buffer).map(Some));
             } else {
-                let found = self.get_plainly(*hash, key, buffer);
+                let found = self.get_otherwise(*hash, key, buffer);
                 look(position, found.map(|found| found.then_some(&buffer[..])));
             }
         }

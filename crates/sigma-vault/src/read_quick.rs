@@ -40,6 +40,29 @@ impl Vault {
         Some(true)
     }
 
+    /// What the cache holds of the key's record; `None` where that is nothing, or where damage may
+    /// concern the key.
+    pub(crate) fn get_cached(&self, hash: u64, key: &[u8], value: &mut Vec<u8>) -> Option<bool> {
+        if self.any_losses || !self.cache.is_on() {
+            return None;
+        }
+        let at = {
+            let seen = self.index.seen();
+            let Some(word) = seen.first(hash) else {
+                return Some(false);
+            };
+            (seen.file(word)?.segment, word.offset())
+        };
+        self.cache.look(at, key, |cached| {
+            let counts = !self.has_expired(cached.expires_s);
+            value.clear();
+            if counts {
+                value.extend_from_slice(&cached.value);
+            }
+            counts
+        })
+    }
+
     /// The verified record of `key` in `bytes`, which lie where `word` says.
     #[inline]
     pub(crate) fn ordinary<'a>(

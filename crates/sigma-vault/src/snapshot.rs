@@ -7,11 +7,21 @@ use crate::error::VaultError;
 use crate::index::{Slot, Snapshot, write_snapshot};
 use crate::vault::{Vault, held, shared};
 
+/// A snapshot waits for a better moment while more than this is not durable.
+const UNSYNCED_BYTES_MAX: u64 = 1 << 20;
+
 impl Vault {
     /// Writes a snapshot of the index if enough was written since the last one and no compaction
     /// is under way. Called without any lock held.
     pub(crate) fn snapshot_if_due(&self) {
-        if self.replay_weight() < self.snapshot_due.load(Ordering::Relaxed) {
+        let weight = self.replay_weight();
+        let due = self.snapshot_due.load(Ordering::Relaxed);
+        if weight < due {
+            return;
+        }
+        // The sync that it wants would keep this writer waiting; sealing the segment brings one.
+        let late = due.saturating_add(self.options.snapshot_bytes_min());
+        if weight < late && held(&self.log).unsynced_bytes() > UNSYNCED_BYTES_MAX {
             return;
         }
         // While records are moved, copies of shards taken one by one would not fit together.

@@ -17,7 +17,7 @@ use crate::io::{FileStorage, Storage, StorageLock};
 use crate::iter::Iter;
 use crate::log::record::UNIT_BYTES;
 use crate::log::{
-    Appended, BEGIN_BYTES, Commit, Kind, Limits, Log, Pending, SEGMENT_HEADER_BYTES, Space,
+    Appended, BEGIN_BYTES, Commit, Kind, Limits, Log, Pending, Reach, SEGMENT_HEADER_BYTES, Space,
     batch_bytes, segment_name,
 };
 use crate::losses::Losses;
@@ -74,6 +74,17 @@ pub struct Vault {
 
 /// Of a durable write of this length, the device works on a part while the index is told of it.
 const BEGIN_DURABLE_BYTES: u64 = 16 << 10;
+
+/// What fails where the system refuses its barrier after it offered one.
+pub(crate) const WAIT_FOR_READERS: &str = "wait for readers (membarrier) of";
+
+/// What publishing some writes will change.
+enum Aim {
+    /// The record of one plain key, from this one.
+    One(Option<(Candidate, u64)>),
+    /// Those of several.
+    Many,
+}
 
 /// Guards, whatever another thread's panic left behind: every critical section below changes the
 /// guarded value only in steps that leave it usable.
@@ -133,8 +144,12 @@ impl Vault {
     /// [`VaultError::Poisoned`] after an earlier sync failed. When the sync of *this* write fails
     /// it is visible, but whether it survives a crash is unknown.
     pub fn put(&self, key: &[u8], value: &[u8], durability: Durability) -> Result<(), VaultError> {
-        let write = self.encode(Kind::Put, Space::Plain, key, value)?;
-        let sequence = self.append(&[write], durability)?;
+        // Comes while the value is compressed.
+        self.index.warm(&[self.index.hash(key)]);
+        let sequence = with_scratch(|packed| {
+            let write = self.encode_onto((Kind::Put, Space::Plain), key, value, packed)?;
+            self.append(&[write], durability)
+        })?;
         self.make_durable(sequence, durability)
     }
 
@@ -256,6 +271,7 @@ impl Vault {
         };
         let (hits, misses) = self.index.reads();
         let (cache_entries, cache_bytes) = self.cache.size();
+        let (cache_hits, cache_misses) = self.cache.looks();
         Stats {
             keys: self.index.plain_keys() as u64,
             rsus: self.index.keyed(|table, _| table.keys(Space::Rsu)) as u64,
@@ -276,8 +292,8 @@ impl Vault {
             index_snapshots: self.counters.index_snapshots.get(),
             index_snapshot_bytes: self.counters.index_snapshot_bytes.get(),
             stall_us_max: self.counters.stall_us_max.get(),
-            cache_hits: self.cache.hits.get(),
-            cache_misses: self.cache.misses.get(),
+            cache_hits,
+            cache_misses,
             cache_entries,
             cache_bytes,
             recovery: self.recovery.clone(),
@@ -325,17 +341,18 @@ impl Vault {
         self.medium.check_writable()?;
         let bytes = batch_bytes(writes)?;
         let target = self.options.segment_bytes_target();
-        if shared(&self.files).len() >= SLOTS_MAX {
-            return Err(VaultError::TooManySegments {
-                segments_max: SLOTS_MAX,
-            });
-        }
         if !log.fits(bytes, target) {
+            if shared(&self.files).len() >= SLOTS_MAX {
+                return Err(VaultError::TooManySegments {
+                    segments_max: SLOTS_MAX,
+                });
+            }
             let start = Instant::now();
             log.roll(&self.medium)?;
-            self.show_active(log, bytes);
+            self.show_active(log, bytes)?;
             self.counters.stalled(start.elapsed());
         }
+        let aim = self.aim(writes)?;
         let limits = Limits {
             segment_bytes: target,
             buffer_bytes: self.options.write_buffer(),
@@ -344,41 +361,71 @@ impl Vault {
                 Durability::Buffered | Durability::Written => BEGIN_BYTES,
             },
         };
-        let through = durability != Durability::Buffered || limits.buffer_bytes == 0;
-        let appended = log.append(&self.medium, writes, bytes, limits, through)?;
+        let reach = match durability {
+            Durability::Grouped | Durability::Synced => Reach::Device,
+            Durability::Buffered if limits.buffer_bytes > 0 => Reach::Memory,
+            Durability::Buffered | Durability::Written => Reach::File,
+        };
+        let appended = log.append(&self.medium, writes, bytes, limits, reach)?;
         self.counters.records_written.add(appended.len() as u64);
         self.counters.written_bytes.add(bytes);
-        self.publish(writes, &appended);
+        self.publish(writes, &appended, aim);
         Ok(log.last_sequence)
     }
 
+    /// Finds out what publishing the writes will change, and gets room in the index for that.
+    fn aim(&self, writes: &[Pending<'_>]) -> Result<Aim, VaultError> {
+        let (aim, reserved) = if let [write] = writes
+            && write.space == Space::Plain
+        {
+            let hash = write.checks.key_hash_whole;
+            let old = self.resolve(hash, write.key);
+            let is_new = old.is_none() && write.kind == Kind::Put;
+            let hashes = is_new.then_some(hash).into_iter();
+            (Aim::One(old), self.index.reserve(hashes))
+        } else {
+            // Which of them count is found out while the device works on them.
+            let plain = writes.iter().filter(|write| write.space == Space::Plain);
+            let hashes = plain.map(|write| write.checks.key_hash_whole);
+            (Aim::Many, self.index.reserve(hashes))
+        };
+        reserved.map_err(|source| self.medium.failed(WAIT_FOR_READERS, "", 0, source))?;
+        Ok(aim)
+    }
+
     /// Lets readers find the active segment, whose first write will take `bytes` bytes.
-    pub(crate) fn show_active(&self, log: &Log, bytes: u64) {
+    pub(crate) fn show_active(&self, log: &Log, bytes: u64) -> Result<(), VaultError> {
         let target = self.options.segment_bytes_target();
         let bytes_max = target.max(SEGMENT_HEADER_BYTES + bytes);
         let (file, tail) = (Arc::clone(&log.file), Arc::clone(&log.tail));
         let file = SegmentFile::active(log.segment, file, bytes_max, tail);
         let mut files = exclusive(&self.files);
         Arc::make_mut(&mut files).insert(file);
-        self.index.set_files(&files);
+        self.show_files(&files)
+    }
+
+    /// Lets readers see what segments there are. After an error they see those of before, and the
+    /// vault takes no more writes.
+    pub(crate) fn show_files(&self, files: &Files) -> Result<(), VaultError> {
+        let shown = self.index.set_files(files);
+        shown.map_err(|source| self.medium.poisoned_by(WAIT_FOR_READERS, "", source))
     }
 
     /// Makes appended writes visible, all at once. Called under the log's lock, so in log order.
-    fn publish(&self, writes: &[Pending<'_>], appended: &[Appended]) {
+    fn publish(&self, writes: &[Pending<'_>], appended: &[Appended], aim: Aim) {
         if self.any_losses {
             let mut losses = exclusive(&self.losses);
             for Appended { header, .. } in appended {
                 losses.superseded(header.key_hash, header.sequence);
             }
         }
-        if let ([write], [place]) = (writes, appended)
-            && write.space == Space::Plain
-        {
-            let hash = write.checks.key_hash_whole;
-            let new = (write.kind == Kind::Put).then(|| entry_of(place));
-            let old = self.resolve(hash, write.key);
-            self.forget(old);
-            self.index.publish_plain(hash, old, new);
+        if let Aim::One(old) = aim {
+            if let ([write], [place]) = (writes, appended) {
+                let new = (write.kind == Kind::Put).then(|| entry_of(place));
+                self.forget(old);
+                let hash = write.checks.key_hash_whole;
+                self.index.publish_plain(hash, old, new);
+            }
             return;
         }
         self.warm(writes);
@@ -451,14 +498,8 @@ impl Vault {
         };
         self.counters.syncs.add(1);
         let name = segment_name(segment);
-        file.sync()
-            .map_err(|source| self.medium.poisoned_by("sync", &name, source))?;
-        {
-            let mut log = held(&self.log);
-            if log.segment == segment {
-                log.durable = log.durable.max(end);
-            }
-        }
+        self.medium.sync_segment(&*file, &name)?;
+        held(&self.log).note_synced(segment, end);
         self.commit.publish(sequence);
         Ok(sequence)
     }

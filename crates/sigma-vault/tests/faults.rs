@@ -141,7 +141,8 @@ fn a_failed_write_is_not_visible_and_the_next_one_takes_its_place() {
     let disk = SimulatedStorage::new(1);
     let vault = open(&disk);
     vault.put(b"key", b"old", SYNCED).unwrap();
-    error_at(&disk, 0, DiskError::Failed);
+    // The record that is to be replaced is read in one call, the new one written in the next.
+    error_at(&disk, 1, DiskError::Failed);
     let error = vault.put(b"key", b"new", SYNCED).unwrap_err();
     assert!(
         matches!(

@@ -80,7 +80,7 @@ impl Vault {
             let mut log = held(&self.log);
             if log.must_roll || log.end > SEGMENT_HEADER_BYTES {
                 log.roll(&self.medium)?;
-                self.show_active(&log, 0);
+                self.show_active(&log, 0)?;
             }
             let marks = &log.manifest.marks;
             marks.iter().rev().skip(1).copied().collect::<Vec<_>>()

@@ -226,7 +226,7 @@ impl Vault {
             return Ok(false);
         }
         self.replace_segments(&mut log, sources, copied)?;
-        self.relocate(&mut log, sources, kept, copied);
+        self.relocate(&mut log, sources, kept, copied)?;
         self.counters.stalled(start.elapsed());
         Ok(true)
     }
@@ -242,7 +242,7 @@ impl Vault {
         let mut log = held(&self.log);
         self.replace_segments(&mut log, &[source], copied)?;
         let files = Arc::clone(&shared(&self.files));
-        self.relocate(&mut log, &[source], kept, copied);
+        self.relocate(&mut log, &[source], kept, copied)?;
         report.lost_keys_unnamed += self.index.forget(source.segment, &files);
         Ok(())
     }
@@ -291,14 +291,20 @@ impl Vault {
         })
     }
 
-    fn relocate(&self, log: &mut Log, sources: &[Mark], kept: &[Kept], copied: Option<&Copied>) {
+    fn relocate(
+        &self,
+        log: &mut Log,
+        sources: &[Mark],
+        kept: &[Kept],
+        copied: Option<&Copied>,
+    ) -> Result<(), VaultError> {
         let mut files = exclusive(&self.files);
         if let Some(copied) = copied {
             let segment = copied.mark.segment;
             let file = Arc::clone(&copied.file);
             let file = SegmentFile::sealed(segment, file, copied.mark.bytes);
             Arc::make_mut(&mut files).insert(file);
-            self.index.set_files(&files);
+            self.show_files(&files)?;
             for (record, offset) in kept.iter().zip(&copied.offsets) {
                 if record.kind == Kind::Put {
                     let from = (record.segment, record.offset);
@@ -322,7 +328,7 @@ impl Vault {
             Arc::make_mut(&mut files).remove(mark.segment);
             log.forget_ledger(mark.segment);
         }
-        self.index.set_files(&files);
+        self.show_files(&files)
     }
 
     /// Removes the files of segments that no manifest names any more. Iterators that were made

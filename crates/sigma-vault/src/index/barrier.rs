@@ -12,6 +12,8 @@
     )
 )]
 
+use std::io;
+
 use super::sync::{Ordering, fence};
 
 /// Who fences.
@@ -21,12 +23,15 @@ pub(super) enum Barrier {
     Asymmetric,
     /// Both sides.
     Plain,
+    /// As [`Asymmetric`](Self::Asymmetric), on a system that refuses.
+    #[cfg(all(test, not(neurectomy_loom)))]
+    Refused,
 }
 
 impl Barrier {
     /// The one that lookups cost less with, of those that the system has.
     pub(super) fn best() -> Self {
-        if system::register() {
+        if system::register() && system::interrupt().is_ok() {
             Self::Asymmetric
         } else {
             Self::Plain
@@ -37,25 +42,27 @@ impl Barrier {
     #[inline(always)]
     pub(super) fn light(self) {
         match self {
-            Self::Asymmetric => std::sync::atomic::compiler_fence(Ordering::SeqCst),
             Self::Plain => fence(Ordering::SeqCst),
+            _ => std::sync::atomic::compiler_fence(Ordering::SeqCst),
         }
     }
 
-    /// Between a store and a load of the rare side.
-    ///
-    /// # Panics
-    /// When the system refuses what it offered before.
-    pub(super) fn heavy(self) {
+    /// Between a store and a load of the rare side. An error, and no fence of the frequent side, where
+    /// the system refuses what it offered before: who is inside cannot be told then.
+    pub(super) fn heavy(self) -> io::Result<()> {
         fence(Ordering::SeqCst);
-        if self == Self::Asymmetric {
-            system::interrupt();
+        match self {
+            Self::Asymmetric => system::interrupt(),
+            Self::Plain => Ok(()),
+            #[cfg(all(test, not(neurectomy_loom)))]
+            Self::Refused => Err(io::ErrorKind::PermissionDenied.into()),
         }
     }
 }
 
 #[cfg(all(target_os = "linux", not(miri), not(neurectomy_loom)))]
 mod system {
+    use std::io;
     use std::sync::OnceLock;
 
     fn membarrier(command: libc::c_int) -> bool {
@@ -71,12 +78,12 @@ mod system {
 
     /// Every thread of this process has passed a fence between the beginning of this call and its
     /// end.
-    pub(super) fn interrupt() {
-        assert!(
-            membarrier(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED),
-            "membarrier worked when the vault was opened and is refused now: {}",
-            std::io::Error::last_os_error()
-        );
+    pub(super) fn interrupt() -> io::Result<()> {
+        if membarrier(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED) {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
     }
 }
 
@@ -86,5 +93,7 @@ mod system {
         false
     }
 
-    pub(super) fn interrupt() {}
+    pub(super) fn interrupt() -> std::io::Result<()> {
+        Ok(())
+    }
 }

@@ -12,6 +12,7 @@
 )]
 
 use std::cell::UnsafeCell;
+use std::io;
 use std::ops::Deref;
 use std::sync::{Mutex, PoisonError};
 
@@ -89,10 +90,11 @@ impl Gate {
         }
     }
 
-    /// Returns when nobody is inside or will be before [`open`](Self::open). By one thread at a time.
-    fn close(&self) {
+    /// Returns when nobody is inside or will be before [`open`](Self::open), or with an error, upon
+    /// which readers may be inside. By one thread at a time.
+    fn close(&self) -> io::Result<()> {
         self.closed.store(true, Ordering::Relaxed);
-        self.barrier.heavy();
+        self.barrier.heavy()?;
         for place in self.places.iter().chain([&self.crowd]) {
             let mut tries = 0;
             while place.inside.load(Ordering::Acquire) > 0 {
@@ -100,6 +102,7 @@ impl Gate {
                 pause(tries);
             }
         }
+        Ok(())
     }
 
     fn open(&self) {
@@ -138,8 +141,9 @@ impl<T> Gated<T> {
         Read { gated: self, seat }
     }
 
-    /// Runs `change` while nobody reads.
-    pub(super) fn change<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+    /// Runs `change` while nobody reads; an error, and nothing changed, where the system does not say
+    /// who reads.
+    pub(super) fn change<R>(&self, change: impl FnOnce(&mut T) -> R) -> io::Result<R> {
         /// Opens the gate, also where `change` panics.
         struct Closed<'a>(&'a Gate);
         impl Drop for Closed<'_> {
@@ -149,10 +153,10 @@ impl<T> Gated<T> {
         }
         let _one = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         let _closed = Closed(&self.gate);
-        self.gate.close();
+        self.gate.close()?;
         // SAFETY: the gate is closed and nobody inside: no `Read` of this value exists, and none
         // will before `_closed` is dropped. The lock keeps other calls of this method out.
-        change(unsafe { &mut *self.value.get() })
+        Ok(change(unsafe { &mut *self.value.get() }))
     }
 
     /// Counts lookups of this thread.
@@ -248,10 +252,11 @@ mod tests {
                         });
                         scope.spawn(|| {
                             for _ in 0..rounds {
-                                gated.change(|value| {
+                                let changed = gated.change(|value| {
                                     value[0] += 1;
                                     value[1] += 1;
                                 });
+                                changed.unwrap();
                             }
                         });
                     }
@@ -280,14 +285,23 @@ mod tests {
     fn a_panic_in_a_change_opens_the_gate() {
         let gated = gated(Barrier::best(), SEATS);
         let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            gated.change(|value| {
+            let _ = gated.change(|value| {
                 value[0] = 7;
                 panic!("on purpose");
             });
         }));
         assert!(caught.is_err());
-        gated.change(|value| value[1] = 7);
+        gated.change(|value| value[1] = 7).unwrap();
         assert_eq!(*gated.read(), [7, 7]);
+    }
+
+    #[test]
+    fn a_system_that_refuses_its_barrier_changes_nothing_and_keeps_no_reader_out() {
+        let gated = gated(Barrier::Refused, SEATS);
+        let held = gated.read();
+        let error = gated.change(|value| value[0] = 1).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+        assert_eq!((*held, *gated.read()), ([0, 0], [0, 0]));
     }
 
     /// More threads at once than there are seats.
@@ -344,7 +358,7 @@ mod model {
                 }
             });
             let (gate, value) = &*shared;
-            gate.close();
+            gate.close().unwrap();
             // SAFETY: as above.
             value.with_mut(|value| unsafe { *value += 1 });
             gate.open();

@@ -1,7 +1,8 @@
 //! The index of all key spaces, sharded by hash.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use super::files::{Files, SegmentFile};
@@ -14,6 +15,7 @@ use super::table::{Entry, Table};
 use super::word::Word;
 use crate::log::Space;
 use crate::log::record::key_hash_whole;
+use crate::spread::Spread;
 use crate::vault::{exclusive, held, shared};
 
 /// A power of two, at most 256: growing one stops its readers for the time of a small copy.
@@ -130,28 +132,6 @@ pub(crate) enum Change {
 struct Usage {
     live_bytes: u64,
     live_in: HashMap<u64, u64, BuildHasherDefault<Spread>>,
-}
-
-/// A hash for numbers that this program gave: one multiplication, counted once or twice a write.
-#[derive(Debug, Default)]
-struct Spread(u64);
-
-impl Hasher for Spread {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        let mixed = (self.0.rotate_left(5) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        // Tables take the low bits and the top ones; the product's middle ones are the best.
-        self.0 = mixed.rotate_left(26);
-    }
 }
 
 impl Usage {
@@ -334,7 +314,26 @@ impl Index {
         master.word_at(self.hash(key), segment, offset).is_some()
     }
 
-    /// Makes one change of a plain key visible. Called under the log's lock.
+    /// Gets room for a word under each of these hashes, before they are published. Called under the
+    /// log's lock. An error leaves everything as it is.
+    pub(crate) fn reserve(&self, hashes: impl Iterator<Item = u64>) -> io::Result<()> {
+        let mut hashes = hashes.map(|hash| split(hash).0).peekable();
+        let Some(part) = hashes.next() else {
+            return Ok(());
+        };
+        let mut master = held(&self.master);
+        if hashes.peek().is_none() {
+            return self.make_room(&mut master, part, 1);
+        }
+        let mut more = [0_usize; SHARDS];
+        hashes.chain([part]).for_each(|part| more[part] += 1);
+        let wanted = more.into_iter().enumerate().filter(|(_, more)| *more > 0);
+        let mut wanted = wanted.map(|(part, more)| self.make_room(&mut master, part, more));
+        wanted.try_for_each(|room| room)
+    }
+
+    /// Makes one change of a plain key visible, for whose word room was [reserved](Self::reserve).
+    /// Called under the log's lock.
     pub(crate) fn publish_plain(
         &self,
         hash: u64,
@@ -343,9 +342,6 @@ impl Index {
     ) {
         let mut master = held(&self.master);
         let (part, hash) = split(hash);
-        if old.is_none() && new.is_some() {
-            self.make_room(&mut master, part, 1);
-        }
         let moves = old.is_some() && new.is_none();
         if moves {
             master.shards[part].begin();
@@ -357,9 +353,9 @@ impl Index {
     }
 
     /// Gives a shard room for `more` words, if need be by a larger one in its place.
-    fn make_room(&self, master: &mut Master, part: usize, more: usize) {
+    fn make_room(&self, master: &mut Master, part: usize, more: usize) -> io::Result<()> {
         if master.shards[part].has_room(more) {
-            return;
+            return Ok(());
         }
         let Master { shards, slabs, .. } = master;
         let larger = Arc::new(shards[part].grown(more, slabs));
@@ -367,21 +363,18 @@ impl Index {
         // The smaller one's memory is given back when readers may go on.
         drop(
             self.seen
-                .change(|seen| std::mem::replace(&mut seen.shards[part], shown)),
+                .change(|seen| std::mem::replace(&mut seen.shards[part], shown))?,
         );
         master.shards[part] = larger;
+        Ok(())
     }
 
-    /// Makes all changes visible at once. Called under the log's lock.
+    /// Makes all changes visible at once, for whose words room was [reserved](Self::reserve). Called
+    /// under the log's lock.
     pub(crate) fn publish(&self, changes: Vec<Change>) {
         let mut master = held(&self.master);
         let mut parts: Vec<usize> = changes.iter().filter_map(part_of).collect();
         parts.sort_unstable();
-        for same in parts.chunk_by(|a, b| a == b) {
-            if let Some(part) = same.first() {
-                self.make_room(&mut master, *part, same.len());
-            }
-        }
         parts.dedup();
         let is_keyed = |change: &Change| matches!(change, Change::Keyed { .. });
         let mut keyed = changes.iter().any(is_keyed).then(|| exclusive(&self.keyed));
@@ -472,11 +465,13 @@ impl Index {
         forgotten
     }
 
-    /// Shows readers the files that exist from now on; waits for those that are at it.
-    pub(crate) fn set_files(&self, files: &Files) {
+    /// Shows readers the files that exist from now on; waits for those that are at it. An error leaves
+    /// everything as it is.
+    pub(crate) fn set_files(&self, files: &Files) -> io::Result<()> {
+        self.seen.change(|seen| seen.set_files(files))?;
         held(&self.master).files = Arc::clone(files);
-        self.seen.change(|seen| seen.set_files(files));
         exclusive(&self.keyed).1 = Arc::clone(files);
+        Ok(())
     }
 
     pub(crate) fn plain_keys(&self) -> usize {

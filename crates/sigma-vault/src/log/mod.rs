@@ -28,4 +28,4 @@ pub(crate) use segment::{
     parse_segment_name, read_segment_head, segment_name,
 };
 pub(crate) use tail::Tail;
-pub(crate) use writer::{Appended, BEGIN_BYTES, Ledger, Limits, Log, Pending, batch_bytes};
+pub(crate) use writer::{Appended, BEGIN_BYTES, Ledger, Limits, Log, Pending, Reach, batch_bytes};

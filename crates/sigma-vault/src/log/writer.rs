@@ -51,6 +51,17 @@ pub(crate) struct Limits {
     pub(crate) begin_bytes: u64,
 }
 
+/// Where a write is to be when it returns from [`Log::append`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Gathered in memory, as long as there is room.
+    Memory,
+    /// In the file.
+    File,
+    /// In the file, and about to be synced.
+    Device,
+}
+
 /// What compaction needs to know of a segment beyond its mark.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ledger {
@@ -75,8 +86,12 @@ pub(crate) struct Log {
     pub(crate) end: u64,
     /// The length of the file: space is reserved ahead of the records.
     reserved: u64,
+    /// The blocks of the file below this were written, by records or by zeros behind them.
+    zeroed: u64,
     /// Everything in the segment below this is durable.
     pub(crate) durable: u64,
+    /// How much the last sync made durable.
+    synced_bytes: u64,
     /// The medium was told to begin writing everything below this.
     begun: u64,
     pub(crate) last_sequence: u64,
@@ -92,6 +107,13 @@ const BUFFER_KEPT_BYTES: usize = 1 << 20;
 /// Writing begins when this much is waiting for a sync: sealing a segment then need not wait for
 /// all of it.
 pub(crate) const BEGIN_BYTES: u64 = 1 << 20;
+/// Blocks that are only reserved cost the sync of the first write to each a change of the file's
+/// extents. Where writes come one by one, so that every sixth sync would pay for that, zeros are
+/// written this far ahead along with one of them.
+const AHEAD_BYTES: u64 = 64 << 10;
+/// Writes come one by one if syncs find no more than this.
+const AHEAD_SYNC_BYTES_MAX: u64 = 8 << 10;
+const BLOCK_BYTES: u64 = 4096;
 /// How much space is reserved at once: a sync need not write the file's length in between.
 const RESERVE_BYTES: u64 = 4 << 20;
 
@@ -110,7 +132,9 @@ impl Log {
             tail: Arc::new(Tail::new(mark.bytes)),
             end: mark.bytes,
             reserved: mark.bytes,
+            zeroed: mark.bytes,
             durable: mark.bytes,
+            synced_bytes: 0,
             begun: mark.bytes,
             last_sequence,
             last_key_hash: mark.last_key_hash,
@@ -137,8 +161,8 @@ impl Log {
         self.ledgers.remove(&segment);
     }
 
-    /// Appends the writes as one batch of `bytes` bytes, all or nothing; with `through` it is in
-    /// the file afterwards. The position moves only on success; sequence numbers are used up in
+    /// Appends the writes as one batch of `bytes` bytes, all or nothing, to where `reach` says. The
+    /// position moves only on success; sequence numbers are used up in
     /// any case, so that left-overs of a failed write can be told from what is written in their
     /// place.
     pub(crate) fn append(
@@ -147,8 +171,9 @@ impl Log {
         writes: &[Pending<'_>],
         bytes: u64,
         limits: Limits,
-        through: bool,
+        reach: Reach,
     ) -> Result<Vec<Appended>, VaultError> {
+        let through = reach != Reach::Memory;
         self.reserve(medium, bytes, limits.segment_bytes)?;
         if !through && self.tail.read().bytes.len() >= limits.buffer_bytes {
             self.flush(medium)?;
@@ -160,7 +185,12 @@ impl Log {
         drop(buffer);
         let end = self.end;
         self.end += bytes;
-        if through && let Err(error) = self.flush(medium) {
+        let ahead = if reach == Reach::Device {
+            AHEAD_BYTES
+        } else {
+            0
+        };
+        if through && let Err(error) = self.flush_with_zeros(medium, ahead) {
             tail.write().bytes.truncate(before);
             self.end = end;
             return Err(error);
@@ -214,26 +244,65 @@ impl Log {
     /// Writes what is gathered to the file. After an error it is still gathered and not in the
     /// file, or the vault takes no more writes.
     pub(crate) fn flush(&mut self, medium: &Medium) -> Result<(), VaultError> {
-        let buffer = self.tail.read();
-        if buffer.bytes.is_empty() {
+        self.flush_with_zeros(medium, 0)
+    }
+
+    /// As [`flush`](Self::flush), with zeros behind up to `ahead` bytes further, if they are wanted.
+    fn flush_with_zeros(&mut self, medium: &Medium, ahead: u64) -> Result<(), VaultError> {
+        let (start, count) = {
+            let buffer = self.tail.read();
+            (buffer.start, buffer.bytes.len())
+        };
+        if count == 0 {
             return Ok(());
         }
-        let start = buffer.start;
-        let bytes = buffer.bytes.len() as u64;
-        let written = write_all_at(&*self.file, start, &buffer.bytes);
-        drop(buffer);
+        let bytes = count as u64;
+        let zeros = self.zeros_behind(start + bytes, ahead);
+        if zeros > 0 {
+            // Readers look for records, so they do not see them.
+            self.tail.write().bytes.resize(count + zeros, 0);
+        }
+        let written = write_all_at(&*self.file, start, &self.tail.read().bytes);
         if let Err(source) = written {
+            self.tail.write().bytes.truncate(count);
             let name = segment_name(self.segment);
             self.reserved = start;
+            self.zeroed = start;
             if let Err(error) = self.file.truncate(start) {
                 medium.poisoned_by("take back a failed write to", &name, error);
             }
             return Err(medium.failed("write", &name, bytes, source));
         }
         let end = start + bytes;
+        self.zeroed = self.zeroed.max(end + zeros as u64);
         self.tail.emptied(end, BUFFER_KEPT_BYTES);
         self.begin(BEGIN_BYTES);
         Ok(())
+    }
+
+    /// How many zeros to write behind a write that ends at `end`.
+    fn zeros_behind(&self, end: u64, ahead: u64) -> usize {
+        let unsynced = end.saturating_sub(self.durable).max(self.synced_bytes);
+        if ahead == 0 || end <= self.zeroed || unsynced > AHEAD_SYNC_BYTES_MAX {
+            return 0;
+        }
+        // All of that is reserved, so it takes no space that records might want.
+        let target = (end + ahead).next_multiple_of(BLOCK_BYTES);
+        let zeros = target.min(self.reserved).saturating_sub(end);
+        usize::try_from(zeros).unwrap_or(0)
+    }
+
+    /// How much of the segment is not durable.
+    pub(crate) fn unsynced_bytes(&self) -> u64 {
+        self.end.saturating_sub(self.durable)
+    }
+
+    /// Everything below `end` in `segment` was synced.
+    pub(crate) fn note_synced(&mut self, segment: u64, end: u64) {
+        if self.segment == segment && end > self.durable {
+            self.synced_bytes = end - self.durable;
+            self.durable = end;
+        }
     }
 
     /// Tells the medium to begin writing what is in the file and not durable, if it is this much.
@@ -254,6 +323,7 @@ impl Log {
             let cut = self.file.truncate(self.end);
             cut.map_err(|source| medium.failed("truncate", &name, 0, source))?;
             self.reserved = self.end;
+            self.zeroed = self.end;
         }
         Ok(())
     }
@@ -335,9 +405,7 @@ impl Log {
     pub(crate) fn roll(&mut self, medium: &Medium) -> Result<(), VaultError> {
         self.trim(medium)?;
         let name = segment_name(self.segment);
-        self.file
-            .sync()
-            .map_err(|source| medium.poisoned_by("sync", &name, source))?;
+        medium.sync_segment(&*self.file, &name)?;
         self.durable = self.end;
         let mut manifest = self.manifest_now();
         let segment = manifest.next_segment;
@@ -417,4 +485,42 @@ pub(crate) fn batch_bytes(writes: &[Pending<'_>]) -> Result<u64, VaultError> {
 /// A length in units; segments stay far below what 32 bits of units hold.
 fn units(bytes: u64) -> u32 {
     u32::try_from(bytes / UNIT_BYTES).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::MemoryStorage;
+    use crate::options::{Compression, Durability, Options};
+    use crate::vault::{Vault, held};
+
+    #[test]
+    fn zeros_go_ahead_of_durable_writes_that_come_one_by_one_and_of_no_others() {
+        let options = Options::new().compression(Compression::None);
+        let vault = Vault::open_with(Arc::new(MemoryStorage::new()), options).unwrap();
+        let ahead = || {
+            let log = held(&vault.log);
+            assert!(log.zeroed <= log.reserved);
+            log.zeroed.saturating_sub(log.end)
+        };
+        vault.put(b"key", b"value", Durability::Written).unwrap();
+        vault.put(b"key", b"value", Durability::Buffered).unwrap();
+        assert_eq!(ahead(), 0);
+        vault.put(b"key", b"value", Durability::Synced).unwrap();
+        let first = ahead();
+        assert!((AHEAD_BYTES..AHEAD_BYTES + BLOCK_BYTES).contains(&first));
+        vault.put(b"key", b"value", Durability::Grouped).unwrap();
+        assert_eq!(ahead(), first - 64);
+        // More than the zeros that are there.
+        let long = vec![7; 100_000];
+        vault.put(b"key", &long, Durability::Synced).unwrap();
+        assert_eq!(ahead(), 0);
+        // That sync was not one of a single short write; the next one is.
+        vault.put(b"key", b"value", Durability::Synced).unwrap();
+        assert_eq!(ahead(), 0);
+        vault.put(b"key", b"value", Durability::Synced).unwrap();
+        assert!(ahead() >= AHEAD_BYTES);
+        assert_eq!(vault.get(b"key").unwrap().as_deref(), Some(&b"value"[..]));
+        assert!(vault.verify().unwrap().is_sound());
+    }
 }

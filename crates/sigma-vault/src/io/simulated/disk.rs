@@ -40,6 +40,9 @@ pub struct Faults {
     pub unreadable: Option<(String, u64, u64)>,
     /// Reads and writes move a random part of what was asked, as POSIX permits.
     pub short_transfers: bool,
+    /// A sync of a file lets other threads go on between its beginning and its end, and makes durable
+    /// only what was written before it began.
+    pub overlapping_syncs: bool,
     /// If this call is a write, its bytes land in another place of the file, at a multiple of 8,
     /// and it is answered as done.
     pub misdirect_at_call: Option<u64>,
@@ -66,8 +69,31 @@ pub(super) struct Node {
     pub(super) durable: Vec<u8>,
     pub(super) visible: Vec<u8>,
     pub(super) pending: Vec<Change>,
+    /// How many changes left `pending` by becoming durable.
+    pub(super) settled: usize,
     /// After a failed sync later ones succeed without effect, as Linux drops the dirty pages.
     pub(super) sync_failed: bool,
+}
+
+impl Node {
+    /// How many changes there were, those that are durable included.
+    pub(super) fn changes(&self) -> usize {
+        self.settled + self.pending.len()
+    }
+
+    /// The first `changes` changes are durable.
+    pub(super) fn settle(&mut self, changes: usize) {
+        if changes == self.changes() {
+            self.durable.clone_from(&self.visible);
+            self.pending.clear();
+        } else {
+            let settled = changes.saturating_sub(self.settled);
+            for change in self.pending.drain(..settled.min(self.pending.len())) {
+                change.apply(&mut self.durable);
+            }
+        }
+        self.settled = self.settled.max(changes);
+    }
 }
 
 #[derive(Clone, Debug)]

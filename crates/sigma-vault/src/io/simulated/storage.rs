@@ -9,6 +9,9 @@ use super::rng::Rng;
 use crate::io::memory::{copy_out, in_dir, to_usize};
 use crate::io::{Locked, Storage, StorageFile, StorageLock};
 
+/// How often a sync that may overlap lets others go on.
+const SYNC_YIELDS: usize = 20;
+
 /// A disk in memory that can lose power, fill up, fail and rot, all from one seed.
 ///
 /// Clones share the disk. After a power cut (or [`process_kill`](Self::process_kill)) handles
@@ -458,10 +461,26 @@ impl StorageFile for SimulatedFile {
             .ok_or(io::ErrorKind::NotFound)?;
         if verdict.is_err() {
             node.sync_failed |= alive;
-        } else if !node.sync_failed {
-            node.durable.clone_from(&node.visible);
-            node.pending.clear();
+            return verdict;
         }
-        verdict
+        let changes = node.changes();
+        if disk.faults.overlapping_syncs {
+            drop(disk);
+            for _ in 0..SYNC_YIELDS {
+                std::thread::yield_now();
+            }
+            disk = self.disk();
+            if !disk.powered || disk.boot != self.boot {
+                return Err(Disk::power_is_off());
+            }
+        }
+        let node = disk
+            .nodes
+            .get_mut(&self.node)
+            .ok_or(io::ErrorKind::NotFound)?;
+        if !node.sync_failed {
+            node.settle(changes);
+        }
+        Ok(())
     }
 }
