@@ -1,5 +1,8 @@
 //! Where guesses come from.
 
+use std::sync::{Arc, Mutex};
+
+use super::controller::Costs;
 use crate::error::{InferError, Result};
 use crate::model::Model;
 
@@ -33,6 +36,8 @@ pub(crate) struct SpeculationSettings {
     pub(super) lookup: bool,
     pub(super) tokens_max: usize,
     pub(super) adaptive: bool,
+    /// What the generations of an engine learn together.
+    pub(super) costs: Arc<Mutex<Costs>>,
 }
 
 const TOKENS_DEFAULT: usize = 16;
@@ -101,6 +106,7 @@ impl Speculation {
             lookup: self.lookup,
             tokens_max: self.tokens_max,
             adaptive: self.adaptive,
+            costs: Arc::default(),
         })
     }
 }

@@ -14,13 +14,23 @@ pub(super) struct Lookup {
     known: usize,
 }
 
-/// Guesses, and the length of the ending that they follow.
-#[derive(Debug, PartialEq, Eq)]
+/// A place that ends as the tokens end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Found {
-    /// Index of the length: 0 is the longest.
+    /// Index of the length of the ending: 0 is the longest.
     pub(super) length: usize,
-    pub(super) start: usize,
-    pub(super) end: usize,
+    /// Position of what followed the ending there.
+    at: usize,
+}
+
+impl Found {
+    /// What followed, `count` tokens: where that runs into the end of `tokens`, it goes on with the
+    /// guesses themselves, as a copy that overlaps its source does in Lempel-Ziv 1977, because a text
+    /// that has begun to go in circles is found one round back.
+    pub(super) fn guesses(self, tokens: &[u32], count: usize) -> Vec<u32> {
+        let followed = tokens.get(self.at..).unwrap_or_default();
+        followed.iter().copied().cycle().take(count).collect()
+    }
 }
 
 /// FNV-1a over token ids; a clash is found when the tokens are compared.
@@ -33,11 +43,11 @@ impl Lookup {
     /// Number of lengths.
     pub(super) const KINDS: usize = LENGTHS.len();
 
-    /// Where the guesses for what follows `tokens` are in `tokens`, at most `count`. `tokens` must
-    /// begin with those of the call before.
+    /// The latest place before the end of `tokens` with the same ending, the longest that there is.
+    /// `tokens` must begin with those of the call before.
     ///
     /// Cost: three look-ups, and three entries per token that is new.
-    pub(super) fn find(&mut self, tokens: &[u32], count: usize) -> Option<Found> {
+    pub(super) fn find(&mut self, tokens: &[u32]) -> Option<Found> {
         for end in self.known.max(1)..tokens.len() {
             for (length, after) in LENGTHS.iter().zip(&mut self.after) {
                 if let Some(ending) = end.checked_sub(*length).and_then(|s| tokens.get(s..end)) {
@@ -54,14 +64,8 @@ impl Lookup {
             let Some(&at) = after.get(&hash(ending)) else {
                 continue;
             };
-            let same = at.checked_sub(*length).and_then(|s| tokens.get(s..at)) == Some(ending);
-            let end = at.saturating_add(count).min(tokens.len());
-            if same && end > at {
-                return Some(Found {
-                    length: kind,
-                    start: at,
-                    end,
-                });
+            if at.checked_sub(*length).and_then(|s| tokens.get(s..at)) == Some(ending) {
+                return Some(Found { length: kind, at });
             }
         }
         None
@@ -74,46 +78,45 @@ mod tests {
     use proptest::prelude::*;
 
     /// The plain twin: search backwards.
-    fn plain(tokens: &[u32], count: usize) -> Option<Found> {
-        for (kind, length) in LENGTHS.iter().enumerate() {
-            let Some(start) = tokens.len().checked_sub(*length) else {
-                continue;
-            };
-            let at = (*length..tokens.len())
-                .rev()
-                .find(|&at| tokens[at - length..at] == tokens[start..]);
-            if let Some(at) = at {
-                let end = (at + count).min(tokens.len());
-                return (count > 0).then_some(Found {
-                    length: kind,
-                    start: at,
-                    end,
-                });
-            }
-        }
-        None
+    fn plain(tokens: &[u32]) -> Option<Found> {
+        LENGTHS.iter().enumerate().find_map(|(kind, length)| {
+            let start = tokens.len().checked_sub(*length)?;
+            let mut places = (*length..tokens.len()).rev();
+            let at = places.find(|&at| tokens[at - length..at] == tokens[start..])?;
+            Some(Found { length: kind, at })
+        })
     }
 
     #[test]
     fn the_latest_continuation_of_the_longest_ending_is_found() {
         let tokens = [1, 2, 3, 1, 2, 4, 1, 2];
-        let found = Lookup::default().find(&tokens, 2).unwrap();
-        assert_eq!((found.start, found.end, found.length), (5, 7, 2));
-        assert_eq!(Lookup::default().find(&[1, 2, 3], 4), None);
-        assert_eq!(Lookup::default().find(&[], 4), None);
+        let found = Lookup::default().find(&tokens).unwrap();
+        assert_eq!((found.at, found.length), (5, 2));
+        assert_eq!(found.guesses(&tokens, 2), [4, 1]);
+        assert_eq!(Lookup::default().find(&[1, 2, 3]), None);
+        assert_eq!(Lookup::default().find(&[]), None);
+    }
+
+    #[test]
+    fn a_circle_goes_on() {
+        let tokens = [7, 7, 7];
+        let found = Lookup::default().find(&tokens).unwrap();
+        assert_eq!(found.guesses(&tokens, 5), [7; 5]);
+        let tokens = [1, 2, 3, 1, 2, 3, 1, 2];
+        let found = Lookup::default().find(&tokens).unwrap();
+        assert_eq!(found.guesses(&tokens, 7), [3, 1, 2, 3, 1, 2, 3]);
+        assert_eq!(found.guesses(&tokens, 0), [0; 0]);
     }
 
     proptest! {
         #[test]
         fn equals_searching_backwards(
             tokens in proptest::collection::vec(0_u32..3, 0..60),
-            count in 1_usize..9,
             first in 0_usize..60,
         ) {
             let mut lookup = Lookup::default();
             for end in first.min(tokens.len())..=tokens.len() {
-                let found = lookup.find(&tokens[..end], count);
-                prop_assert_eq!(found, plain(&tokens[..end], count));
+                prop_assert_eq!(lookup.find(&tokens[..end]), plain(&tokens[..end]));
             }
         }
     }

@@ -1,12 +1,22 @@
 //! The sources and the controller of one generation.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::SpeculationSettings;
-use super::controller::{Controller, SpeculationStats};
+use super::controller::{Controller, Costs, Maker, SpeculationStats};
 use super::draft::Draft;
 use super::lookup::Lookup;
 use crate::error::Result;
+
+/// What is looked up by endings of six, four and two tokens, and the draft, with the parts of their
+/// guesses that are assumed to be kept before anything was seen.
+const SOURCES: [(Maker, f64); Lookup::KINDS + 1] = [
+    (Maker::Lookup, 0.8),
+    (Maker::Lookup, 0.6),
+    (Maker::Lookup, 0.4),
+    (Maker::Draft, 0.7),
+];
 
 /// Guesses for one generation, and what is known about them.
 pub(crate) struct Speculator {
@@ -14,6 +24,8 @@ pub(crate) struct Speculator {
     draft: Option<Draft>,
     tokens_max: usize,
     controller: Controller,
+    /// What earlier generations of the engine learnt about steps, and this one leaves to later ones.
+    known: Arc<Mutex<Costs>>,
     stats: SpeculationStats,
     /// Source and start of the step under way.
     source: usize,
@@ -22,12 +34,14 @@ pub(crate) struct Speculator {
 
 impl Speculator {
     pub(crate) fn new(settings: SpeculationSettings) -> Self {
+        let known = settings.costs;
+        let costs = *known.lock().unwrap_or_else(PoisonError::into_inner);
         Self {
             lookup: settings.lookup.then(Lookup::default),
             draft: settings.draft.map(Draft::new),
             tokens_max: settings.tokens_max,
-            // each length of look-up, then the draft
-            controller: Controller::new(Lookup::KINDS + 1, settings.adaptive),
+            controller: Controller::new(&SOURCES, settings.adaptive, costs),
+            known,
             stats: SpeculationStats::default(),
             source: 0,
             started: Instant::now(),
@@ -43,12 +57,11 @@ impl Speculator {
         self.started = Instant::now();
         let most = most.min(self.tokens_max);
         if let Some(lookup) = &mut self.lookup
-            && let Some(found) = lookup.find(tokens, most)
+            && let Some(found) = lookup.find(tokens)
         {
             self.source = found.length;
-            let count = self.controller.count(found.length, found.end - found.start);
-            let guesses = tokens.get(found.start..found.start + count);
-            return Ok(guesses.unwrap_or_default().to_vec());
+            let count = self.controller.count(found.length, most);
+            return Ok(found.guesses(tokens, count));
         }
         if let Some(draft) = &mut self.draft {
             self.source = Lookup::KINDS;
@@ -71,5 +84,11 @@ impl Speculator {
         self.stats.proposed += proposed;
         self.stats.accepted += accepted;
         self.controller.step(self.source, proposed, accepted, time);
+    }
+}
+
+impl Drop for Speculator {
+    fn drop(&mut self) {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = self.controller.costs();
     }
 }
