@@ -21,36 +21,14 @@ where
     S: Send,
     R: Send,
 {
-    let workers = threads.min(items.len()).max(1);
-    while states.len() < workers {
-        states.push(make()?);
-    }
-    if workers == 1 {
-        let Some(state) = states.first_mut() else {
-            return Ok(Vec::new());
-        };
-        return items.into_iter().map(|item| work(state, item)).collect();
-    }
-    let count = items.len();
-    let queue = Mutex::new(items.into_iter().enumerate());
-    let results = Mutex::new(Vec::with_capacity(count));
-    let (queue_ref, results_ref, work_ref) = (&queue, &results, &work);
-    rayon::scope(|scope| {
-        for state in states.iter_mut().take(workers) {
-            scope.spawn(move |_| {
-                loop {
-                    let Some((index, item)) = lock(queue_ref).next() else {
-                        return;
-                    };
-                    let result = work_ref(state, item);
-                    lock(results_ref).push((index, result));
-                }
-            });
-        }
-    });
-    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.sort_unstable_by_key(|&(index, _)| index);
-    results.into_iter().map(|(_, result)| result).collect()
+    let mut results = Vec::with_capacity(items.len());
+    let work = |state: &mut S, item, _: &mut Vec<u8>| work(state, item);
+    let sink = |result, _: &[u8]| {
+        results.push(result);
+        Ok(())
+    };
+    in_order(items, threads, states, &mut Vec::new(), make, work, sink)?;
+    Ok(results)
 }
 
 /// Applies `work` as [`map`] does, with a room for what it makes, and gives `sink` the results in item order as
