@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 /// Names the folder that a suite writes to instead of the target folder.
 pub const OUTPUT_VARIABLE: &str = "NEURECTOMY_BENCH_OUTPUT";
+/// Set where a suite is run several times over, so that it need not repeat things itself.
+pub const SHORT_VARIABLE: &str = "NEURECTOMY_BENCH_SHORT";
 /// The file of rows in that folder.
 pub const ROWS_FILE: &str = "rows.jsonl";
 /// Longest file of rows that is read, in bytes.

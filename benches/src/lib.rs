@@ -15,6 +15,7 @@
 //! | [`environment`] | commit, CPU, compiler, date of a run |
 //! | [`corpus`] | the inputs: a folder of real files, or seeded generated ones |
 //! | [`journal`] | the rows as lines, while the suite runs |
+//! | [`instructions`] | instructions of a piece of work, by callgrind |
 //! | [`profile`] | hotspots and a flame graph of a suite (feature `pprof`) |
 //! | `harness` | the program `neurectomy-bench` (feature `harness`) |
 //! | `models` | seeded models of real shapes, as files |
@@ -24,6 +25,7 @@ pub mod environment;
 pub mod estimates;
 #[cfg(feature = "harness")]
 pub mod harness;
+pub mod instructions;
 pub mod journal;
 #[cfg(any(feature = "inference", feature = "workflow"))]
 pub mod models;

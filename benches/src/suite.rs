@@ -2,7 +2,10 @@
 
 use crate::environment::Environment;
 use crate::estimates;
-use crate::journal::{Journal, OUTPUT_VARIABLE, ROWS_FILE, Recorded, Samples, WorkDone};
+use crate::instructions::{self, COUNT_VARIABLE};
+use crate::journal::{
+    Journal, OUTPUT_VARIABLE, ROWS_FILE, Recorded, SHORT_VARIABLE, Samples, WorkDone,
+};
 use crate::profile::{self, Profiler};
 use crate::row::{Goal, Row, table};
 use criterion::Criterion;
@@ -163,6 +166,24 @@ impl Suite {
         if self.smoke { smoke } else { real }
     }
 
+    /// Whether the suite itself is run several times over (tier micro of `neurectomy-bench`), each
+    /// time in seconds: what takes long for a single row is left out then.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        std::env::var_os(SHORT_VARIABLE).is_some()
+    }
+
+    /// How often to repeat a measurement that criterion does not make: once in a smoke run, a fifth
+    /// as often as asked in a short one.
+    #[must_use]
+    pub fn repeats(&self, real: usize) -> usize {
+        match (self.smoke, self.is_short()) {
+            (true, _) => 1,
+            (false, true) => real.div_ceil(5),
+            (false, false) => real,
+        }
+    }
+
     /// The criterion instance, to open groups on.
     pub fn criterion(&mut self) -> &mut Criterion {
         &mut self.criterion
@@ -238,6 +259,39 @@ impl Suite {
                 samples: None,
             });
         }
+    }
+
+    /// Adds a row of the instructions that the work takes within [`counted`](instructions::counted),
+    /// where the suite is run by `neurectomy-bench` on a machine that has valgrind.
+    ///
+    /// The count is made by another process of this suite, which comes as far as this call: so it
+    /// belongs before all that is timed. That process is some fifty times slower; a second of work is
+    /// far too much.
+    ///
+    /// # Errors
+    /// The work's own; or valgrind fails, takes over two minutes, or counts nothing.
+    pub fn count_instructions(
+        &mut self,
+        measure: &str,
+        work: &mut dyn FnMut() -> Result<(), BenchError>,
+    ) -> Result<(), BenchError> {
+        if let Some(asked) = std::env::var_os(COUNT_VARIABLE) {
+            if asked == measure {
+                work()?;
+                std::process::exit(0);
+            }
+            return Ok(());
+        }
+        if self.smoke {
+            return work();
+        }
+        if self.journal.is_some()
+            && let Some(count) = instructions::count(measure)?
+        {
+            let measure = format!("{measure}, instructions");
+            self.record(Row::new(&measure, "instructions", count));
+        }
+        Ok(())
     }
 
     fn finish(self) -> Result<(), BenchError> {

@@ -159,7 +159,7 @@ fn kinds(suite: &mut Suite, inputs: &[Input]) -> Result<(), BenchError> {
             continue;
         };
         let bytes = input.bytes.len();
-        let found = beside(&input.bytes, kind.level, suite.size(1, 15))?;
+        let found = beside(&input.bytes, kind.level, suite.repeats(15))?;
         let peer = format!("zstd-{}", kind.level);
         let row = |what: &str, unit: &str, ours, theirs, goals: [Option<Goal>; 2]| {
             let row =
@@ -211,7 +211,7 @@ fn noise(suite: &mut Suite) -> Result<(), BenchError> {
         let mut packed = Vec::new();
         let mut peer = Vec::with_capacity(zstd::zstd_safe::compress_bound(input.len()));
         let [ours, theirs] = best_of(
-            suite.size(1, 30),
+            suite.repeats(30),
             [
                 &mut || {
                     packed.clear();
@@ -353,7 +353,7 @@ fn pco_row<T: pco::data_types::Number>(
     bytes: &[u8],
     numbers: &[T],
 ) -> Result<(), BenchError> {
-    let found = beside(bytes, LEVEL, suite.size(1, 9))?;
+    let found = beside(bytes, LEVEL, suite.repeats(9))?;
     let pco_config = pco::ChunkConfig::default();
     let mut packed = Vec::new();
     let [pco_in] = best_of(
@@ -460,7 +460,7 @@ fn threads(suite: &mut Suite, inputs: &[Input]) -> Result<(), BenchError> {
         Half::new(second, zstd_at(LEVEL)?)?,
     ];
     let seconds = best_of(
-        suite.size(1, 7),
+        suite.repeats(7),
         [
             &mut || {
                 out_one.clear();
@@ -514,7 +514,7 @@ fn threads(suite: &mut Suite, inputs: &[Input]) -> Result<(), BenchError> {
         Vec::with_capacity(whole.len()),
     );
     let [ours, theirs, halves_s] = best_of(
-        suite.size(1, 9),
+        suite.repeats(9),
         [
             &mut || {
                 back.clear();

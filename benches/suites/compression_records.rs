@@ -97,7 +97,7 @@ fn records(
     let mut out = Vec::with_capacity(1 << 16);
     let mut out_zstd = Vec::with_capacity(1 << 16);
     let seconds_in = best_of(
-        suite.size(1, 100),
+        suite.repeats(100),
         [
             &mut || {
                 for line in test {
@@ -116,7 +116,7 @@ fn records(
         ],
     )?;
     let seconds_out = best_of(
-        suite.size(1, 100),
+        suite.repeats(100),
         [
             &mut || {
                 for packed in &packed_ours {

@@ -21,6 +21,8 @@ const BROWSER_TIME_MAX: Duration = Duration::from_secs(150);
 /// Width of a desk's window and of a phone's, in CSS pixels.
 const DESK: u32 = 1000;
 const PHONE: u32 = 360;
+/// Height of a picture: the tables of targets and the first drawings.
+const PICTURE_HEIGHT: u32 = 3600;
 const CHECK: &str = include_str!("browser/check.js");
 
 /// The browser, or none after a word about it.
@@ -43,7 +45,7 @@ fn chromium() -> Option<PathBuf> {
 }
 
 /// Starts the browser on a page and waits until it has ended; what it printed, and its console.
-fn browse(chromium: &Path, page: &Path, width: u32, task: &str) -> (String, String) {
+fn browse(chromium: &Path, page: &Path, size: (u32, u32), task: &str) -> (String, String) {
     let dir = tempfile::tempdir().unwrap();
     let printed = dir.path().join("stdout");
     let console = dir.path().join("stderr");
@@ -63,7 +65,7 @@ fn browse(chromium: &Path, page: &Path, width: u32, task: &str) -> (String, Stri
             "--user-data-dir={}",
             dir.path().join("user").display()
         ))
-        .arg(format!("--window-size={width},900"))
+        .arg(format!("--window-size={},{}", size.0, size.1))
         .arg(task)
         .arg(format!("file://{}", page.display()))
         .env("HOME", dir.path())
@@ -115,7 +117,7 @@ fn faults(chromium: &Path, page: &str, width: u32) -> (Vec<String>, usize) {
         _ => checked(page),
     };
     std::fs::write(&file, copy).unwrap();
-    let (dom, console) = browse(chromium, &file, width, "--dump-dom");
+    let (dom, console) = browse(chromium, &file, (width, 900), "--dump-dom");
     let found = dom.rsplit_once("<pre id=\"findings\">");
     let (_, found) = found.unwrap_or_else(|| panic!("no findings: {console}"));
     let found = found.split("</pre>").next().unwrap_or_default();
@@ -248,13 +250,13 @@ fn the_page_of_a_run_is_drawn_where_one_is_given() {
     let dir = tempfile::tempdir().unwrap();
     for (name, width, copy) in [
         ("report-desk", DESK, page.clone()),
-        ("report-phone", PHONE, framed(&page, 900)),
+        ("report-phone", PHONE, framed(&page, PICTURE_HEIGHT)),
     ] {
         let path = dir.path().join("page.html");
         std::fs::write(&path, copy).unwrap();
         let picture = folder.join(format!("{name}.png"));
         let task = format!("--screenshot={}", picture.display());
-        browse(&chromium, &path, width, &task);
+        browse(&chromium, &path, (width, PICTURE_HEIGHT), &task);
         let bytes = std::fs::metadata(&picture).unwrap().len();
         assert!(bytes > 10_000, "{}: {bytes} bytes", picture.display());
     }

@@ -258,9 +258,42 @@ fn wrong_arguments_name_what_there_is() {
         0,
     );
     assert!(
-        text.contains("sketches 0.05 s (micro) x 5, for good"),
+        text.contains("sketches 0.05 s (micro) x 5, time unknown, for good"),
         "{text}"
     );
+}
+
+#[test]
+fn a_plan_says_how_long_it_takes_and_a_budget_is_kept() {
+    let place = Place::new();
+    place.spec("long", "  expected_s: 100\n  samples: 10\n");
+    let text = code(&place.run(&["--dry-run"]), 0);
+    assert!(
+        text.contains("10 samples (micro) x 5, 100.0 s each, for long"),
+        "{text}"
+    );
+    assert!(
+        text.contains("about 500 s in all, building excepted; 0 executions of unknown time"),
+        "{text}"
+    );
+    let text = code(&place.run(&["--budget", "50"]), 1);
+    assert!(text.contains("5 runs left out for the budget"), "{text}");
+    assert!(text.contains("0 of 0 executions completed"), "{text}");
+
+    std::fs::remove_file(place.path("benches/specs/long.yaml")).unwrap();
+    let more = "  limit_s: 1\n  environment:\n    PLANTED_FAULT: hang\n";
+    place.spec("hang", more);
+    // The first takes over a second, so that another would end after two.
+    let text = code(&place.run(&["--budget", "2", "--runs", "3"]), 1);
+    assert!(text.contains("2 runs left out for the budget"), "{text}");
+    assert_eq!(place.results().executions.len(), 1);
+
+    std::fs::remove_file(place.path("benches/specs/hang.yaml")).unwrap();
+    place.spec("good", "  expected_s: 3000\n");
+    code(&place.run(&["--runs", "1"]), 0);
+    let took = place.results().executions[0].wall_s;
+    let text = code(&place.run(&["--dry-run"]), 0);
+    assert!(text.contains(&format!("x 5, {took:.1} s each")), "{text}");
 }
 
 /// File sizes are limited, which fails writes as a full disk does.
@@ -302,6 +335,41 @@ fn a_full_disk_is_a_clear_error_and_the_file_before_stays_whole() {
             .all(|execution| execution.rows.len() == 1)
     );
     assert!(!place.path("results.json.draft").exists());
+}
+
+#[test]
+fn a_full_disk_spoils_neither_baseline_nor_report() {
+    let place = Place::new();
+    place.spec("good", "");
+    code(&place.run(&["--runs", "3"]), 0);
+    code(&place.program(&["baseline", "save", "v1"]), 0);
+    code(&place.program(&["report"]), 0);
+    let files = ["benches/baselines/v1.json", "report.html", "report.md"];
+    let whole = files.map(|file| std::fs::read(place.path(file)).unwrap());
+    for (arguments, file) in [
+        (&["baseline", "save", "v1", "--replace"][..], files[0]),
+        (&["baseline", "save", "v2"], "benches/baselines/v2.json"),
+        (&["report", "--html"], files[1]),
+        (&["report", "--markdown"], files[2]),
+    ] {
+        let mut command = Command::new("sh");
+        // One block; each of the files is longer.
+        let line = "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\"";
+        command.args(["-c", line, env!("CARGO_BIN_EXE_neurectomy-bench")]);
+        place.set(command.args(arguments));
+        let text = code(&command.output().unwrap(), 2);
+        let expected = format!("{file}: File too large");
+        assert!(
+            text.contains("cannot write") && text.contains(&expected),
+            "{text}"
+        );
+    }
+    assert_eq!(
+        files.map(|file| std::fs::read(place.path(file)).unwrap()),
+        whole
+    );
+    let kept = std::fs::read_dir(place.path("benches/baselines")).unwrap();
+    assert_eq!(kept.count(), 1, "a draft or a half baseline is left");
 }
 
 #[test]

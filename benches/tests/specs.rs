@@ -121,6 +121,20 @@ fn parameters_multiply_out_and_equal_executions_are_shared() {
     assert_eq!(birth[0].specs, ["rsu_read", "rsu_write"]);
 }
 
+/// What the specs expect is no measurement; the figures of one stand in `docs/benchmarks/harness.md`.
+#[test]
+fn the_tier_micro_is_planned_for_under_five_minutes() {
+    let mut specs = read_all(&package().join("specs")).unwrap();
+    specs.retain(|spec| spec.tier == Tier::Micro);
+    let mut total = 0.0;
+    for plan in plans(&specs) {
+        let expected = plan.settings.expected_s;
+        let seconds = expected.unwrap_or_else(|| panic!("{}: no expected_s", plan.label));
+        total += seconds * f64::from(plan.runs);
+    }
+    assert!(total > 0.0 && total < 300.0, "{total} s");
+}
+
 const GOOD: &str = r#"
 benchmark:
   name: inference_ttft
@@ -275,6 +289,16 @@ fn a_wrong_value_names_file_field_value_and_what_is_allowed() {
             "tier: micro",
             "tier: micro\n  limit_s: 0",
             &["limit_s is 0", "1 to 3600"],
+        ),
+        (
+            "tier: micro",
+            "tier: micro\n  samples: 9",
+            &["samples is 9", "10 to 1000"],
+        ),
+        (
+            "tier: micro",
+            "tier: micro\n  expected_s: 0",
+            &["expected_s is 0", "0.1 to 3600 seconds"],
         ),
         (
             "tier: micro",

@@ -9,11 +9,13 @@ use super::report::Report;
 use super::results::{Execution, Outcome, Results, write_whole};
 use super::runner::{self, Progress, Run};
 use super::spec::{self, CATEGORIES, Plan, Spec, Tier};
+use super::stats::median;
 use super::{HarnessError, analysis, baseline};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 #[derive(Parser, Debug)]
 #[command(
@@ -67,13 +69,16 @@ struct RunArguments {
     /// Only this spec file; may be given several times
     #[arg(long, value_name = "FILE")]
     spec: Vec<PathBuf>,
-    /// Runs of each execution [default: the most that a chosen spec asks for; 5 where it says nothing]
+    /// Runs of each execution [default: what its specs ask for; 5 where they say nothing]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=20))]
     runs: Option<u32>,
     /// Take built suites from this folder instead of building them with cargo
     #[arg(long, value_name = "FOLDER")]
     executables: Option<PathBuf>,
-    /// Print what would be run, and end
+    /// Seconds for all runs together, building excepted: runs that would end later are left out
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    budget: Option<u64>,
+    /// Print what would be run and how long it takes, and end
     #[arg(long)]
     dry_run: bool,
 }
@@ -173,22 +178,16 @@ fn places(arguments: &Arguments) -> Result<Places, HarnessError> {
 fn run_specs(places: &Places, arguments: &RunArguments) -> Result<bool, HarnessError> {
     let specs = chosen(places, arguments)?;
     let plans = spec::plans(&specs);
-    let asked = specs
-        .iter()
-        .map(|spec| spec.regression.min_iterations)
-        .max();
-    let rounds = arguments.runs.or(asked).unwrap_or(5);
     if arguments.dry_run {
-        for plan in &plans {
-            println!("{} x {rounds}, for {}", plan.label, plan.specs.join(", "));
-        }
+        print_plans(places, arguments, &plans);
         return Ok(true);
     }
     let executables = suites(places, arguments, &plans)?;
     let run = Run {
         specs: &specs,
         plans: &plans,
-        rounds,
+        rounds: arguments.runs,
+        budget: arguments.budget.map(Duration::from_secs),
         executables: &executables,
         workspace: &places.workspace,
         results_file: &places.results,
@@ -208,6 +207,9 @@ fn run_specs(places: &Places, arguments: &RunArguments) -> Result<bool, HarnessE
             held.met.words()
         );
     }
+    if bar.left_out > 0 {
+        println!("{} runs left out for the budget", bar.left_out);
+    }
     let completed = results
         .executions
         .iter()
@@ -218,7 +220,37 @@ fn run_specs(places: &Places, arguments: &RunArguments) -> Result<bool, HarnessE
         "{completed} of {of} executions completed; results in {}",
         places.results.display()
     );
-    Ok(completed == of)
+    Ok(completed == of && of > 0)
+}
+
+/// What would be run, and how long that takes: as long as in the last results, which may be of
+/// another machine or tree, else as its spec expects.
+fn print_plans(places: &Places, arguments: &RunArguments, plans: &[Plan]) {
+    let last = Results::read(&places.results).ok();
+    let (mut total, mut unknown) = (0.0, 0);
+    for plan in plans {
+        let runs = arguments.runs.unwrap_or(plan.runs);
+        let before: Vec<f64> = last
+            .iter()
+            .flat_map(|results| &results.executions)
+            .filter(|run| run.label == plan.label && run.outcome == Outcome::Completed)
+            .map(|run| run.wall_s)
+            .collect();
+        let expected = median(&before).or(plan.settings.expected_s);
+        let time = match expected {
+            Some(seconds) => {
+                total += seconds * f64::from(runs);
+                format!("{seconds:.1} s each")
+            }
+            None => {
+                unknown += 1;
+                "time unknown".to_owned()
+            }
+        };
+        let specs = plan.specs.join(", ");
+        println!("{} x {runs}, {time}, for {specs}", plan.label);
+    }
+    println!("about {total:.0} s in all, building excepted; {unknown} executions of unknown time");
 }
 
 /// The specs of the folder or of the files given, of the tier and component asked for.
@@ -287,6 +319,7 @@ fn suites(
 
 struct Bar {
     bar: ProgressBar,
+    left_out: u32,
 }
 
 impl Bar {
@@ -294,7 +327,7 @@ impl Bar {
         let bar = ProgressBar::new(0);
         let style = ProgressStyle::with_template("{spinner} {pos}/{len} {elapsed_precise} {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { bar }
+        Self { bar, left_out: 0 }
     }
 }
 
@@ -314,6 +347,13 @@ impl Progress for Bar {
         let (rows, outcome) = (execution.rows.len(), execution.outcome.words());
         self.bar.suspend(|| {
             eprintln!("{label}, run {round}: {rows} rows in {wall_s:.1} s, {outcome}");
+        });
+    }
+
+    fn left_out(&mut self, label: &str, round: u32) {
+        self.left_out += 1;
+        self.bar.suspend(|| {
+            eprintln!("{label}, run {round}: left out for the budget");
         });
     }
 }

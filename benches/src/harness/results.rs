@@ -247,11 +247,20 @@ pub fn is_time(unit: &str) -> bool {
     ["ns", "us", "ms", "s"].contains(&unit)
 }
 
-/// Whether a unit is of size, which is the same on every machine.
+/// Whether a unit is of size, or of instructions: other work on the machine does not move either.
 #[must_use]
 pub fn is_size(unit: &str) -> bool {
     [
-        "byte", "bytes", "B", "KB", "KiB", "MB", "MiB", "bit", "bits",
+        "byte",
+        "bytes",
+        "B",
+        "KB",
+        "KiB",
+        "MB",
+        "MiB",
+        "bit",
+        "bits",
+        "instructions",
     ]
     .contains(&unit)
 }

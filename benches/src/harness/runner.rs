@@ -4,9 +4,9 @@ use super::HarnessError;
 use super::executables::Executables;
 use super::resources::Sampler;
 use super::results::{Execution, FORMAT, Outcome, Results, SpecSummary};
-use super::spec::{Plan, Spec};
+use super::spec::{Plan, Spec, Tier};
 use crate::environment::{self, Environment};
-use crate::journal::{self, OUTPUT_VARIABLE, ROWS_FILE};
+use crate::journal::{self, OUTPUT_VARIABLE, ROWS_FILE, SHORT_VARIABLE};
 use crate::profile::{self, FLAMEGRAPH_FILE, PROFILE_VARIABLE};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -26,8 +26,12 @@ pub struct Run<'a> {
     pub specs: &'a [Spec],
     /// Their executions.
     pub plans: &'a [Plan],
-    /// Runs of each execution; they take turns, so that a slow quarter of an hour meets all.
-    pub rounds: u32,
+    /// Runs of each execution, where the plan's own number does not hold; they take turns, so that a
+    /// slow quarter of an hour meets all.
+    pub rounds: Option<u32>,
+    /// Time for all runs: none is begun that would end later, going by the run of the same execution
+    /// before, or else by what its spec expects.
+    pub budget: Option<Duration>,
     /// The suites.
     pub executables: &'a Executables,
     /// The workspace: working folder of the suites, and what `{workspace}` stands for.
@@ -44,6 +48,8 @@ pub trait Progress {
     fn tick(&mut self);
     /// It has ended.
     fn ended(&mut self, execution: &Execution);
+    /// A run is left out, since the time for all runs is used up.
+    fn left_out(&mut self, label: &str, round: u32);
 }
 
 /// Runs everything and returns the results, which are also in the file.
@@ -65,12 +71,17 @@ pub fn run(run: &Run<'_>, progress: &mut dyn Progress) -> Result<Results, Harnes
         executions: Vec::new(),
     };
     results.write(run.results_file)?;
-    let count = usize::try_from(run.rounds).unwrap_or(usize::MAX);
-    let of = run.plans.len().saturating_mul(count);
+    let runs_of = |plan: &Plan| run.rounds.unwrap_or(plan.runs);
+    let of = run.plans.iter().map(|plan| runs_of(plan) as usize).sum();
+    let start = Instant::now();
     let mut at = 0;
-    for round in 1..=run.rounds {
-        for plan in run.plans {
+    for round in 1..=run.plans.iter().map(runs_of).max().unwrap_or(0) {
+        for plan in run.plans.iter().filter(|plan| round <= runs_of(plan)) {
             at += 1;
+            if !fits(run.budget, start.elapsed(), plan, &results) {
+                progress.left_out(&plan.label, round);
+                continue;
+            }
             progress.begins(at, of, &plan.label);
             let execution = execute(run, plan, round, progress)?;
             progress.ended(&execution);
@@ -80,6 +91,19 @@ pub fn run(run: &Run<'_>, progress: &mut dyn Progress) -> Result<Results, Harnes
         }
     }
     Ok(results)
+}
+
+/// Whether one more run of the plan ends within the budget.
+fn fits(budget: Option<Duration>, used: Duration, plan: &Plan, results: &Results) -> bool {
+    let last = results
+        .executions
+        .iter()
+        .rfind(|run| run.label == plan.label);
+    let expected = last
+        .map(|run| run.wall_s)
+        .or(plan.settings.expected_s)
+        .unwrap_or(0.0);
+    budget.is_none_or(|budget| used.as_secs_f64() + expected <= budget.as_secs_f64())
 }
 
 fn summary(spec: &Spec) -> SpecSummary {
@@ -220,6 +244,9 @@ fn start_child(
         .stderr(File::create(folder.join("stderr.txt"))?);
     if let Some(hertz) = plan.settings.pprof_hz {
         command.env(PROFILE_VARIABLE, format!("{hertz:.0}"));
+    }
+    if plan.tier == Tier::Micro {
+        command.env(SHORT_VARIABLE, "1");
     }
     for (name, value) in &plan.settings.environment {
         command.env(name, value.replace("{workspace}", &workspace));

@@ -104,7 +104,7 @@ pub(crate) fn open_loop(suite: &mut Suite) -> Result<(), BenchError> {
         for utilisation in [0.7, 0.9] {
             let arrivals = arrivals(suite.size(20, 2_000), utilisation, workers);
             let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-            for _ in 0..suite.size(1, 3) {
+            for _ in 0..suite.repeats(3) {
                 ours.push(run(&arrivals, workers, |job| {
                     let task = Task::new("work", move |_: &TaskContext<'_>| job());
                     runtime.spawn(task).expect("the queue has room");

@@ -95,7 +95,8 @@ pub(crate) fn rows(
         (false, true) => &[128, 512],
         (false, false) => &[128, 512, 2048],
     };
-    for &tokens in lengths {
+    let context_tokens = model.info().context_tokens;
+    for &tokens in lengths.iter().filter(|tokens| **tokens <= context_tokens) {
         let prompt = prompt(tokens);
         let (ours, theirs) = turns(
             suite,

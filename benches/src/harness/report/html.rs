@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ours:#1668b8;--peer:#b86a16;--bad:#b3261e;--good:#2e7d32;--rule:#8886}\
-body{font:16px/1.45 system-ui,sans-serif;margin:0 auto;padding:0 12px 48px;max-width:46rem}\
+body{font:16px/1.45 system-ui,sans-serif;margin:0 auto;padding:0 12px 48px;max-width:58rem;overflow-wrap:break-word}\
 h1{font-size:1.4rem}h2{font-size:1.15rem;margin-top:2rem}h3{font-size:1rem}\
 figure{margin:1rem 0}figcaption{font-size:.9rem}svg{width:100%;height:auto;display:block}\
 svg text{font:10px system-ui,sans-serif;fill:currentColor}.grid{stroke:var(--rule);stroke-width:.5}\

@@ -134,6 +134,8 @@ impl Check<'_> {
             environment: raw.environment,
             limit_s: raw.limit_s,
             measurement_s: raw.measurement_s.or(raw.profiling.duration),
+            samples: raw.samples,
+            expected_s: raw.expected_s,
             // With pprof the rate is that of the stacks.
             sample_rate: if samples_stacks {
                 10.0
@@ -184,6 +186,14 @@ impl Check<'_> {
         }
         if let Some(seconds) = raw.measurement_s {
             self.within("measurement_s", seconds, 0.01, 600.0, "seconds")?;
+        }
+        if let Some(samples) = raw.samples
+            && !(10..=1000).contains(&samples)
+        {
+            return Err(self.wrong("samples", samples, "10 to 1000"));
+        }
+        if let Some(seconds) = raw.expected_s {
+            self.within("expected_s", seconds, 0.1, 3600.0, "seconds")?;
         }
         if raw.filter.as_ref().is_some_and(|filter| {
             filter.is_empty() || filter.starts_with('-') || filter.contains(char::is_whitespace)

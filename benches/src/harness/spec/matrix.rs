@@ -16,6 +16,10 @@ pub struct Settings {
     pub limit_s: u64,
     /// Seconds that criterion measures each benchmark; else the tier decides.
     pub measurement_s: Option<f64>,
+    /// Samples that criterion takes of each benchmark; else the tier decides.
+    pub samples: Option<u32>,
+    /// Seconds that one run takes on two cores, for the plan that `run --dry-run` prints.
+    pub expected_s: Option<f64>,
     /// Samples of memory and CPU per second.
     pub sample_rate: f64,
     /// Samples of stacks per second of CPU time; none takes no samples.
@@ -33,6 +37,8 @@ pub struct Plan {
     pub settings: Settings,
     /// Tier of the specs.
     pub tier: Tier,
+    /// Runs, where the command line does not say: the most that a spec asks for.
+    pub runs: u32,
     /// Whether single samples are kept.
     pub include_traces: bool,
     /// Whether the suite's folder is kept.
@@ -47,14 +53,16 @@ impl Plan {
         // Many short samples: some of them meet no other work on the machine.
         let (warm_up, measurement, samples) = match self.tier {
             Tier::Micro => (0.1, 0.3, 60),
-            Tier::Macro | Tier::Profile => (0.5, 2.0, 20),
+            Tier::Macro | Tier::Profile => (0.5_f64, 2.0, 20),
         };
         let measurement = self.settings.measurement_s.unwrap_or(measurement);
+        let samples = self.settings.samples.unwrap_or(samples);
+        let warm_up = warm_up.min(measurement / 3.0);
         let mut arguments: Vec<String> = self.settings.filter.iter().cloned().collect();
         arguments.extend([
             "--bench".to_owned(),
             "--noplot".to_owned(),
-            format!("--warm-up-time={warm_up}"),
+            format!("--warm-up-time={warm_up:.3}"),
             format!("--measurement-time={measurement}"),
             format!("--sample-size={samples}"),
             // Only medians and samples are read, for which criterion's resampling is idle.
@@ -79,6 +87,7 @@ pub fn plans(specs: &[Spec]) -> Vec<Plan> {
                 label: label(&settings, spec.tier),
                 settings,
                 tier: spec.tier,
+                runs: spec.regression.min_iterations,
                 include_traces: spec.output.include_traces,
                 save_artifacts: spec.output.save_artifacts,
             };
@@ -97,9 +106,11 @@ fn merge(known: &mut Plan, plan: Plan) {
             known.specs.push(name);
         }
     }
+    known.runs = known.runs.max(plan.runs);
     known.include_traces |= plan.include_traces;
     known.save_artifacts |= plan.save_artifacts;
     known.settings.limit_s = known.settings.limit_s.max(plan.settings.limit_s);
+    known.settings.expected_s = known.settings.expected_s.or(plan.settings.expected_s);
     known.settings.sample_rate = known.settings.sample_rate.max(plan.settings.sample_rate);
 }
 
@@ -114,6 +125,9 @@ fn label(settings: &Settings, tier: Tier) -> String {
     }
     if let Some(seconds) = settings.measurement_s {
         label.push_str(&format!(" {seconds} s"));
+    }
+    if let Some(samples) = settings.samples {
+        label.push_str(&format!(" {samples} samples"));
     }
     if settings.pprof_hz.is_some() {
         label.push_str(" pprof");

@@ -25,6 +25,10 @@ pub(super) struct Raw {
     #[serde(default)]
     pub(super) measurement_s: Option<f64>,
     #[serde(default)]
+    pub(super) samples: Option<u32>,
+    #[serde(default)]
+    pub(super) expected_s: Option<f64>,
+    #[serde(default)]
     pub(super) analysis: Option<String>,
     #[serde(default = "default_rows")]
     pub(super) rows: Vec<String>,
