@@ -16,7 +16,7 @@ use support::{Rng, small};
 
 const THREADS: u64 = 3;
 const KEYS: u64 = 4;
-const STEPS: u64 = 30;
+const STEPS: u64 = 20;
 
 fn key(thread: u64, number: u64) -> Vec<u8> {
     format!("thread-{thread}-key-{number}").into_bytes()
@@ -110,8 +110,8 @@ fn one_cut(seed: u64, cut: u64, wrap: Wrap) -> Result<(), String> {
 
 #[test]
 fn what_is_written_during_a_sync_is_not_taken_for_durable() {
-    for seed in 0..150 {
-        let cut = Rng(seed).below(250);
+    for seed in 0..50 {
+        let cut = Rng(seed).below(160);
         one_cut(seed, cut, honest).unwrap_or_else(|what| panic!("seed {seed}, cut {cut}: {what}"));
     }
 }
@@ -120,7 +120,7 @@ fn what_is_written_during_a_sync_is_not_taken_for_durable() {
 #[test]
 fn a_disk_that_forgets_what_came_during_a_sync_is_caught() {
     let caught = (0..3000).any(|seed| {
-        let cut = Rng(seed).below(250);
+        let cut = Rng(seed).below(160);
         one_cut(seed, cut, forgetting).is_err()
     });
     assert!(caught);

@@ -9,8 +9,8 @@ use super::rng::Rng;
 use crate::io::memory::{copy_out, in_dir, to_usize};
 use crate::io::{Locked, Storage, StorageFile, StorageLock};
 
-/// How often a sync that may overlap lets others go on.
-const SYNC_YIELDS: usize = 20;
+/// How often a sync that may overlap lets others go on: on a busy machine each time takes milliseconds.
+const SYNC_YIELDS: usize = 3;
 
 /// A disk in memory that can lose power, fill up, fail and rot, all from one seed.
 ///
