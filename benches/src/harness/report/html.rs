@@ -15,8 +15,8 @@ svg text{font:10px system-ui,sans-serif;fill:currentColor}.grid{stroke:var(--rul
 .ours{stroke:var(--ours);fill:var(--ours)}.peer{stroke:var(--peer);fill:var(--peer)}\
 .good{stroke:var(--good);fill:var(--good)}.bad{stroke:var(--bad);fill:var(--bad)}\
 .line{stroke:var(--ours);fill:none;stroke-width:1.5}\
-.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem;width:100%}\
-th,td{text-align:left;padding:3px 8px 3px 0;border-bottom:1px solid var(--rule);vertical-align:top}\
+.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem;width:max-content;min-width:100%}\
+th,td{text-align:left;padding:3px 8px 3px 0;border-bottom:1px solid var(--rule);vertical-align:top;max-width:18rem}\
 td.number{text-align:right;white-space:nowrap}ul.key{list-style:none;padding:0}";
 
 /// The whole page. It is well-formed XML, too.
