@@ -23,4 +23,4 @@ features agent-collective
 features ryot-inference grammar
 features neurectomy
 features neurectomy-examples sketches sigma-lang sigma-vault agent-collective ryot-inference train workflow
-features neurectomy-bench sketches compression storage peer-lmdb peer-sled peer-caches agents inference workflow harness pprof
+features neurectomy-bench sketches compression storage peer-lmdb peer-sled peer-caches agents inference workflow harness planted pprof
