@@ -44,8 +44,8 @@ fn peak_of(work: impl FnOnce()) -> usize {
 #[test]
 fn memory_is_bounded() {
     const FRAME: usize = 64 << 10;
-    // Tables and samples of the choice of a transform, whatever the length of a frame.
-    const TRIAL: usize = 256 << 10;
+    // Tables and samples of the choice of a transform and of the search for tokens, whatever the length of a frame.
+    const TRIAL: usize = 448 << 10;
     let piece = data::mixed(100_000, 6);
     let pieces = 160;
     let mut packed = Vec::with_capacity(20 << 20);

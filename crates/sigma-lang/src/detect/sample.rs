@@ -246,7 +246,7 @@ fn far_share(plane: &[u8], look: &[u8]) -> f64 {
         scan.look(block);
     }
     #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
-    let share = scan.found.again as f64 / scan.found.places.max(1) as f64;
+    let share = (scan.found.again * scan.every) as f64 / scan.found.places.max(1) as f64;
     share
 }
 
@@ -293,10 +293,9 @@ pub(super) struct FarScan {
 impl FarScan {
     /// For `content`, of which `look` is a sample; nothing if that has no mark or is the whole.
     pub(super) fn new(content: &[u8], look: &[u8], counts: &Counts) -> Option<FarScan> {
-        /// Up to this length every mark counts, and up to the other every block: what repeats may be
-        /// a small part. Beyond, what repeats is found in a part of the marks and blocks as well.
+        /// Up to this length every mark in every block counts: what repeats may be a small part. Beyond, what
+        /// repeats is found in a part of the marks and blocks as well.
         const DENSE_BYTES: usize = 512 << 10;
-        const WHOLE_BYTES: usize = 1 << 20;
         if content.len() <= look.len() {
             return None;
         }
@@ -305,7 +304,7 @@ impl FarScan {
         let mask = if content.len() <= DENSE_BYTES { 0 } else { 3 };
         let every = content
             .len()
-            .div_ceil(WHOLE_BYTES)
+            .div_ceil(DENSE_BYTES)
             .min(4)
             .next_power_of_two();
         let expected = content.len() / every / if mask == 0 { 256 } else { 1024 };

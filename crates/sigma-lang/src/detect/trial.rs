@@ -177,11 +177,21 @@ impl Trial {
         let far = !near && repeats_far(content, look, counts);
         let lone = !near && !far;
         let numbers = numbers::candidates(content);
-        if near
-            && numbers.is_empty()
-            && let Some(plan) = self.choose_tokens(content, look)?
-        {
-            return Ok(plan);
+        let tokens = if near {
+            self.choose_tokens(content, look)?
+        } else {
+            None
+        };
+        if let Some((shape, tried)) = tokens {
+            let plan = tried.plan(Transform::Tokens(shape), false);
+            if numbers.is_empty() {
+                return Ok(plan);
+            }
+            let other = self.choose_numbers(content, &numbers, None)?;
+            return Ok(match other {
+                Some(other) if other.own_share() < tried.own_share() => other,
+                _ => plan,
+            });
         }
         let shapes = self.shapes(look, |_| true);
         let best = shapes.first().copied();
@@ -212,7 +222,7 @@ impl Trial {
             .map(|&(_, planes)| Transform::Planes(planes))
             .collect();
         candidates.extend(self.pairs(look).map(Transform::Planes));
-        if near {
+        if near && !self.fast {
             candidates.push(Transform::Tokens(Tokens {
                 width: 2,
                 bits_seen: 16,
@@ -423,10 +433,16 @@ impl Trial {
 
     /// Tries tokens on a sample in one piece, if no element uses its upper bytes: small numbers that come again
     /// as wholes.
-    fn choose_tokens(&mut self, content: &[u8], look: &[u8]) -> Result<Option<Plan>, SigmaError> {
+    fn choose_tokens(
+        &mut self,
+        content: &[u8],
+        look: &[u8],
+    ) -> Result<Option<(Tokens, Tried)>, SigmaError> {
         /// Share of the bytes of plain zstd, and of planes, below which tokens are taken.
         const SHARE: f64 = 0.95;
         const PLANES_SHARE: f64 = 1.05;
+        /// What the tables of codes take, about, which the bits of planes do without.
+        const TABLES_BYTES: usize = 256;
         let Some(shape) = Tokens::by_look(look) else {
             return Ok(None);
         };
@@ -445,9 +461,11 @@ impl Trial {
         let shapes = self.shapes(look, |planes| planes.width == shape.width);
         let bits = shapes.first().map_or(f64::INFINITY, |(bits, _)| *bits);
         #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
-        let planes_share = bits / (8 * look.len()) as f64;
-        let plan = tried.plan(Transform::Tokens(shape), false);
-        Ok((tried.own_share() < PLANES_SHARE * planes_share).then_some(plan))
+        let (own, planes) = (
+            tried.own.saturating_sub(TABLES_BYTES) as f64 / sample.len() as f64,
+            bits / (8 * look.len()) as f64,
+        );
+        Ok((own < PLANES_SHARE * planes).then_some((shape, tried)))
     }
 
     /// Tries rows of numbers on a sample in one piece beside plain zstd and planes.
@@ -604,6 +622,14 @@ impl Tried {
 }
 
 impl Plan {
+    /// Bytes that a transform made of each byte of the sample; more than any of whatever else.
+    fn own_share(&self) -> f64 {
+        match self {
+            Plan::Transform { own_share, .. } => *own_share,
+            _ => f64::INFINITY,
+        }
+    }
+
     /// Neither clear nor hopeless: make both forms of the whole.
     fn compare(transform: Transform) -> Plan {
         Plan::Transform {

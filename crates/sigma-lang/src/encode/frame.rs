@@ -24,6 +24,8 @@ pub(crate) const STORED_FRAME_BYTES_MAX: usize = 16 << 20;
 const KEPT_MAX: f64 = 0.98;
 /// And above this share of what the transform made of the sample.
 const KEPT_MIN: f64 = 0.6;
+/// The same of tokens, which find repetition over any distance, but take more for each than plain zstd does.
+const TOKENS_KEPT_MIN: f64 = 0.28;
 /// No comparison if the transform made less than this share of plain zstd's bytes of the sample, up to
 /// the level that follows: the slow levels search far enough to make up for it.
 const CLEAR_WIN_MAX: f64 = 0.7;
@@ -338,15 +340,15 @@ impl<'b> FrameEncoder<'b> {
         let payload = out.get(out.len() - payload_bytes..).unwrap_or_default();
         let keeps_repetition = match transform {
             Transform::Planes(_) => true,
-            Transform::Tokens(tokens) => !tokens.is_strange(payload),
-            _ => sure,
+            Transform::Tokens(tokens) => {
+                !tokens.is_strange(payload) && share > TOKENS_KEPT_MIN * own_share
+            }
+            _ => {
+                let is_clear = self.trusts_sample && own_share < CLEAR_WIN_MAX * plain_share;
+                sure || share > KEPT_MIN * own_share || is_clear
+            }
         };
-        let kept = share < KEPT_MAX * plain_share
-            && (keeps_repetition
-                || (share > KEPT_MIN * own_share && !matches!(transform, Transform::Tokens(_)))
-                || (self.trusts_sample
-                    && !matches!(transform, Transform::Tokens(_))
-                    && own_share < CLEAR_WIN_MAX * plain_share));
+        let kept = share < KEPT_MAX * plain_share && keeps_repetition;
         let end = out.len();
         if !kept && let Some(check) = self.encode_below(end + 4 - start, content, out)? {
             out.drain(start..end);

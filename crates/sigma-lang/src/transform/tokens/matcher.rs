@@ -393,7 +393,8 @@ fn exchange(table: &mut [u64], hash: u64, shift: u32, tag: u64, place: usize) ->
 
 #[inline(always)]
 fn place_of(entry: u64) -> usize {
-    (entry & u64::from(u32::MAX)) as usize
+    // Frames are shorter than 2^32 bytes.
+    usize::try_from(entry & 0xffff_ffff).unwrap_or(0)
 }
 
 #[inline(always)]

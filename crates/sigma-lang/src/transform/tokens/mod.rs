@@ -103,7 +103,7 @@ mod tests {
         let mut state = 7u32;
         let mut next = |below: u32| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            u32::try_from(u64::from(state) * u64::from(below) >> 32).unwrap()
+            u32::try_from((u64::from(state) * u64::from(below)) >> 32).unwrap()
         };
         let known: Vec<Vec<u32>> = (0..200)
             .map(|n| (0..2 + n % 8).map(|_| next(ids_max)).collect())
