@@ -235,31 +235,21 @@ impl<'a> Opening<'a> {
             });
         }
         if !used {
+            // No crash damages it: what it named was cut.
+            if damaged {
+                self.report_manifest(damaged)?;
+            }
             return self.create(&marks);
         }
-        let file = medium.path(MANIFEST_NAME);
         let Some(vault_id) = vault_id else {
             let reason = "the manifest and all segment heads are damaged";
             return Err(VaultError::Corrupt {
-                file,
+                file: medium.path(MANIFEST_NAME),
                 offset: 0,
                 reason,
             });
         };
-        let bytes = if damaged {
-            self.length_of(MANIFEST_NAME)?
-        } else {
-            0
-        };
-        let kind = DamageKind::Manifest;
-        self.report.add_damage(Damage {
-            kind,
-            file,
-            offset: 0,
-            bytes,
-            key: None,
-        });
-        self.report.manifest_rebuilt = true;
+        self.report_manifest(damaged)?;
         let next_segment = next_number(&marks);
         // Copies first: the active segment is the last one that is none.
         marks.sort_by_key(|mark| (mark.segment & COPY_BIT == 0, mark.segment));
@@ -278,6 +268,24 @@ impl<'a> Opening<'a> {
             seal,
             marks,
         })
+    }
+
+    /// Reports a manifest that is damaged, an old one, or missing.
+    fn report_manifest(&mut self, damaged: bool) -> Result<(), VaultError> {
+        let bytes = if damaged {
+            self.length_of(MANIFEST_NAME)?
+        } else {
+            0
+        };
+        self.report.add_damage(Damage {
+            kind: DamageKind::Manifest,
+            file: self.medium.path(MANIFEST_NAME),
+            offset: 0,
+            bytes,
+            key: None,
+        });
+        self.report.manifest_rebuilt = true;
+        Ok(())
     }
 
     /// A new vault: the first segment, then the manifest that brings it into force.

@@ -488,3 +488,25 @@ fn unreadable_sectors_do_not_keep_a_vault_from_opening() {
     }
     assert!(refusals > 10, "{refusals}");
 }
+
+/// Found by fuzzing: with the manifest damaged and the only segment cut short, the vault was taken for a
+/// new one without a word.
+#[test]
+fn a_damaged_manifest_is_reported_where_no_segment_holds_a_record() {
+    let disk = SimulatedStorage::new(1);
+    let vault = open(&disk);
+    vault.put(b"key", b"value", SYNCED).unwrap();
+    vault.close().unwrap();
+    assert!(disk.damage("0000000000000001.seg", |bytes| bytes.truncate(5)));
+    assert!(disk.damage("MANIFEST", |bytes| bytes[20] ^= 1));
+    let vault = open(&disk);
+    let recovery = vault.stats().recovery;
+    assert!(recovery.manifest_rebuilt);
+    assert_eq!(recovery.damage[0].kind, DamageKind::Manifest);
+    assert_eq!(recovery.damage_count, 1);
+    vault.put(b"key", b"new", SYNCED).unwrap();
+    vault.close().unwrap();
+    let vault = open(&disk);
+    assert_eq!(vault.stats().recovery.damage_count, 0);
+    assert_eq!(vault.get(b"key").unwrap().as_deref(), Some(&b"new"[..]));
+}
