@@ -36,7 +36,7 @@ struct Options {
     #[arg(long, value_enum, default_value_t = Pool::Mean)]
     pooling: Pool,
     /// Most paragraphs to read.
-    #[arg(long, default_value_t = 400)]
+    #[arg(long, default_value_t = 200)]
     paragraphs_max: usize,
 }
 

@@ -203,6 +203,9 @@ impl Numbers for Pairs {
             std::array::from_fn(|q| &queries.vectors[q * padded..(q + 1) * padded]);
         for line in 0..padded / 2 {
             for g in 0..G {
+                if let Some(ahead) = head.ahead {
+                    ahead.key_line((group + g) * each + line * GROUP);
+                }
                 let [low, high] = widened(&keys[g][line]);
                 for (sums, vector) in sums.iter_mut().zip(vectors) {
                     let (a, b) = (vector[2 * line], vector[2 * line + 1]);
@@ -234,6 +237,10 @@ impl Numbers for Pairs {
                 std::array::from_fn(|g| values[(at / GROUP + g) * TILE..][..TILE].as_chunks().0);
             for (pair, token) in (first..).step_by(2).enumerate().take(pairs) {
                 for g in 0..G {
+                    if let Some(ahead) = head.ahead {
+                        let tile = step * each + (at / GROUP + g) * TILE;
+                        ahead.value_line(tile + pair * GROUP);
+                    }
                     let [low, high] = widened(&tiles[g][pair]);
                     for (sums, weights) in sums.iter_mut().zip(weights) {
                         // past the last token the weight is zero, and the number too

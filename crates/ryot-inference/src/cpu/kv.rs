@@ -1,6 +1,7 @@
 //! Keys and values of one sequence, as attention reads them.
 
 use super::Isa;
+use super::ahead::Ahead;
 use super::buffer::Buffer;
 use super::half::{bf16_pair, of_bf16_pair};
 use super::lanes::lanes;
@@ -103,22 +104,8 @@ pub(super) struct Head<'a> {
     pub(super) element: KvElement,
     pub(super) keys: &'a [u32],
     pub(super) values: &'a [u32],
-}
-
-impl Head<'_> {
-    /// Asks the processor to fetch the first `tokens` tokens, of `padded` numbers each.
-    #[inline]
-    pub(super) fn fetch(self, tokens: usize, padded: usize) {
-        #[cfg(target_arch = "x86_64")]
-        for plane in [self.keys, self.values] {
-            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-            let words = tokens.next_multiple_of(GROUP) * padded * self.element.bytes() / 4;
-            for line in plane[..words.min(plane.len())].chunks(GROUP) {
-                // SAFETY: a hint, which reads nothing.
-                unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
-            }
-        }
-    }
+    /// What is needed next.
+    pub(super) ahead: Option<Ahead>,
 }
 
 impl CpuKv {
@@ -197,6 +184,7 @@ impl CpuKv {
             element: self.layout.element,
             keys,
             values,
+            ahead: None,
         }
     }
 
@@ -426,7 +414,13 @@ impl LayerMut<'_> {
             element: self.layout.element,
             keys,
             values,
+            ahead: None,
         }
+    }
+
+    /// Where a head lies.
+    pub(super) fn ahead(&self, head: usize) -> Ahead {
+        Ahead::new(self.planes.place(2 * head), self.planes.place(2 * head + 1))
     }
 
     /// Sets key and value of one token in one head.

@@ -1,6 +1,7 @@
 //! The decoder on the processor: weights packed at the bits of the file, byte kernels for
 //! generated tokens, matrix tiles for prompts, one team of threads.
 
+mod ahead;
 mod attention;
 mod bf16_rows;
 mod buffer;

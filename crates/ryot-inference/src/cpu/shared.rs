@@ -51,6 +51,11 @@ impl<'a, T> SharedRows<'a, T> {
         unsafe { std::slice::from_raw_parts_mut(self.start.add(from), width) }
     }
 
+    /// Where row `index` begins, or would; not to be read through.
+    pub(crate) fn place(&self, index: usize) -> *const T {
+        self.start.wrapping_add(index * self.stride).cast_const()
+    }
+
     /// Items from one row to the next.
     pub(crate) fn stride(&self) -> usize {
         self.stride

@@ -35,7 +35,6 @@ impl CpuDecoder {
     ) {
         let (heads, kv_heads) = (self.config.heads, self.config.kv_heads);
         let (head_dim, group) = (self.config.head_dim, heads / kv_heads);
-        let padded = self.kv_layout().padded();
         let q_width = heads * head_dim;
         let lines = SharedRows::new(wide, width);
         let work = |row: usize, _: usize, out: &mut [f32]| {
@@ -43,25 +42,33 @@ impl CpuDecoder {
             let (target, visible) = (&targets[part], position + 1);
             // SAFETY: one row is one piece of the region, and its sequence has no other.
             let (line, head) = unsafe { (lines.row(row), |head| target.head(head)) };
-            head(0).fetch(visible, padded);
             self.turn_row(block, call.table, row, line);
             let (queries, rest) = line.split_at(q_width);
             let (keys, rest) = rest.split_at(kv_heads * head_dim);
             for kv_head in 0..kv_heads {
-                if kv_head + 1 < kv_heads {
-                    head(kv_head + 1).fetch(visible, padded);
-                }
                 let own = kv_head * head_dim..(kv_head + 1) * head_dim;
                 let (key, value) = (&keys[own.clone()], &rest[own]);
                 // SAFETY: as above; nothing that was read before is in use.
                 unsafe { target.set(self.isa, kv_head, position, key, value) };
                 let mine = kv_head * group * head_dim..(kv_head + 1) * group * head_dim;
+                // the next head, or the first one of the row that usually comes next
+                let ahead = if kv_head + 1 < kv_heads {
+                    Some(target.ahead(kv_head + 1))
+                } else {
+                    call.rows
+                        .get(row + 1)
+                        .map(|next| targets[next.part].ahead(0))
+                };
                 let slots = queries[mine.clone()].chunks(QUERIES * head_dim);
                 let out = out[mine].chunks_mut(QUERIES * head_dim);
                 for (queries, out) in slots.zip(out) {
                     let queries = queries.chunks_exact(head_dim).map(|query| (query, visible));
                     let mut out = out.chunks_exact_mut(head_dim);
-                    self.attend_head(head(kv_head), queries, |_, result| {
+                    let head = Head {
+                        ahead,
+                        ..head(kv_head)
+                    };
+                    self.attend_head(head, queries, |_, result| {
                         if let Some(out) = out.next() {
                             out.copy_from_slice(result);
                         }
