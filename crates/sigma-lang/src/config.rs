@@ -71,15 +71,17 @@ impl Config {
         self
     }
 
-    /// Content bytes per frame. Default 4 MiB, legal 1 KiB..=64 MiB. A frame is the unit of random
-    /// access, of parallel work and of memory in a stream; longer frames compress better.
+    /// Most content bytes per frame. Default 4 MiB, legal 1 KiB..=64 MiB. A frame is the unit of random
+    /// access, of parallel work and of memory in a stream; longer frames compress better. A stream's frames
+    /// are as long as that; of a whole buffer the last ones are shorter, down to 1 MiB or a quarter, so that
+    /// threads end together.
     pub fn frame_bytes(mut self, bytes: usize) -> Self {
         self.frame_bytes = bytes;
         self
     }
 
-    /// Most threads to compress frames on, taken from the current rayon pool. Default 1 (the
-    /// calling thread), legal 1..=1024. The bytes do not depend on it.
+    /// Most threads to compress frames on: the calling one, and others of the current rayon pool. Default 1,
+    /// legal 1..=1024. The bytes do not depend on it.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
         self

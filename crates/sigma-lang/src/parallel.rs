@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::SigmaError;
 
-/// Applies `work` to every item on at most `threads` threads of the current rayon pool (on the
-/// calling thread alone if `threads` is 1). `states` keeps one reusable state per worker; missing
+/// Applies `work` to every item on at most `threads` threads: the calling one, and others of the current
+/// rayon pool. `states` keeps one reusable state per worker; missing
 /// ones are made by `make`. Which worker takes which item is left open, so `work` must not let its
 /// state show in the result. The error of the first failing item is returned.
 pub(crate) fn map<T, S, R>(
@@ -79,10 +79,14 @@ where
         states.first_mut().into_iter().for_each(run);
     } else {
         let run = &run;
-        rayon::scope(|scope| {
-            for state in states.iter_mut().take(workers) {
+        let mut states = states.iter_mut().take(workers);
+        let own = states.next();
+        // The calling thread begins at once, while the others wake up.
+        rayon::in_place_scope(|scope| {
+            for state in states {
                 scope.spawn(move |_| run(state));
             }
+            own.into_iter().for_each(run);
         });
     }
     let turns = turns.into_inner().unwrap_or_else(PoisonError::into_inner);

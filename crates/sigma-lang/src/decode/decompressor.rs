@@ -106,8 +106,8 @@ impl Decompressor {
         self
     }
 
-    /// Decodes frames on at most `threads` threads of the current rayon pool. Default 1 (the
-    /// calling thread), held within 1..=1024.
+    /// Decodes frames on at most `threads` threads: the calling one, and others of the current rayon pool.
+    /// Default 1, held within 1..=1024.
     pub fn with_threads(mut self, threads: usize) -> Self {
         self.context.threads = threads.clamp(1, THREADS_MAX);
         self

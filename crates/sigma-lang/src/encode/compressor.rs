@@ -6,6 +6,7 @@ use std::fmt;
 use zstd_safe::CCtx;
 
 use super::frame::{Encoded, FrameEncoder, STORED_FRAME_BYTES_MAX, append_grown, reserve};
+use super::pieces::pieces;
 use super::record::RecordEncoder;
 use crate::config::Config;
 use crate::error::SigmaError;
@@ -223,10 +224,7 @@ fn compress_frames<'b>(
     out: &mut Vec<u8>,
 ) -> Result<(), SigmaError> {
     let start = out.len();
-    let pieces: Vec<(usize, &[u8])> = (0..)
-        .step_by(config.frame_bytes)
-        .zip(data.chunks(config.frame_bytes))
-        .collect();
+    let pieces = pieces(data, config.frame_bytes);
     let result = if let [(_, piece)] = pieces.as_slice() {
         if encoders.is_empty() {
             encoders.push(FrameEncoder::new(config, base)?);

@@ -2,6 +2,7 @@
 
 mod compressor;
 mod frame;
+mod pieces;
 mod record;
 mod stream;
 
