@@ -43,6 +43,7 @@ fn encode_with<const SLOTS: usize>(
     let (mut at, mut done) = (1, 0);
     let last = input.len().saturating_sub(MATCH_START_END_BYTES);
     while let Some((mut start, mut from)) = next_match(input, &mut table, at, last) {
+        from = run_or(input, start, from)?;
         while start > done && from > 0 && input.get(start - 1) == input.get(from - 1) {
             (start, from) = (start - 1, from - 1);
         }
@@ -92,6 +93,20 @@ fn next_match<const SLOTS: usize>(
         tries += 1;
     }
     None
+}
+
+/// What stands before the match, if that is a run of one byte and no shorter so: decoders fill one at
+/// once, where they copy other repetitions of less than a line piece by piece.
+#[inline(always)]
+fn run_or(input: &[u8], start: usize, from: usize) -> Option<usize> {
+    const NEAR: usize = 64;
+    let before = start.checked_sub(1)?;
+    if from == before || start - from > NEAR || word_at(input, before)? != word_at(input, start)? {
+        return Some(from);
+    }
+    let (rest, near) = (input.get(start..)?, input.get(before..)?);
+    let is_run = common(rest, near) >= common(rest, input.get(from..)?);
+    Some(if is_run { before } else { from })
 }
 
 #[inline(always)]
@@ -168,6 +183,25 @@ mod tests {
             let mixed: Vec<u8> = mixed.collect();
             check(&mixed);
         }
+    }
+
+    #[test]
+    fn a_run_repeats_the_byte_before_it() {
+        let noise = |n: u32| u8::try_from(n.wrapping_mul(2_654_435_761) >> 24).unwrap();
+        let mut value: Vec<u8> = (0..512).map(noise).collect();
+        value.resize(1024, 0);
+        let block = encoded(&value);
+        // Token, two more bytes for 513 literals, then the distance.
+        assert_eq!(block[516..518], [1, 0]);
+        check(&value);
+        // A longer match that is no run is taken: "abc" and the run stood before.
+        let mut again = b"0123456789".to_vec();
+        for _ in 0..2 {
+            again.extend_from_slice(&[7; 12]);
+            again.extend_from_slice(b"abcdefghijklmnop");
+        }
+        again.extend_from_slice(&[9; 16]);
+        check(&again);
     }
 
     /// Not much is given away for speed: the reference's table is larger and its patience longer.

@@ -10,15 +10,17 @@ use std::thread::Builder;
 use crate::error::VaultError;
 use crate::index::read_snapshot;
 use crate::index::{
-    Change, Counted, Entry, FileTable, Index, Parsed, SegmentFile, Share, Slot, Word,
+    Behind, Change, Counted, Entry, FileTable, Index, Parsed, SHARDS, SegmentFile, Share, Slot,
+    Word,
 };
 use crate::io::{StorageFile, read_exact_at};
-use crate::log::record::{Header, Place, RECORD_HEADER_BYTES};
+use crate::log::record::{Header, Place, RECORD_HEADER_BYTES, key_hash_whole};
 use crate::log::{
     COPY_BIT, Found, Kind, Ledger, Log, Manifest, Mark, Recovered, SEGMENT_HEADER_BYTES, ScanError,
     Space, recover_active_behind, recover_sealed_behind,
 };
 use crate::open::Opening;
+use crate::read::touch;
 use crate::stats::RecoveryReport;
 use crate::vault::{Vault, WAIT_FOR_READERS};
 
@@ -51,32 +53,25 @@ impl Opening<'_> {
         let Some(slots) = fitting_slots(&snapshot, manifest) else {
             return Ok(None);
         };
-        // Shards are decoded while the snapshot is checked and the segments are read, then by this
-        // thread as well. No other thread: then behind that.
-        let decoding = snapshot.decoding();
-        let opened = std::thread::scope(|scope| {
-            let decode = || decoding.share();
-            let helping = snapshot
+        // The snapshot is checked while what lies behind it is read. No other thread: then before.
+        let behind = std::thread::scope(|scope| {
+            let check = || snapshot.holds();
+            let checking = snapshot
                 .is_large()
-                .then(|| Builder::new().spawn_scoped(scope, decode));
-            if !snapshot.holds() {
-                return Ok(None);
-            }
-            let Some(segments) = self.behind(&snapshot, manifest)? else {
-                return Ok(None);
+                .then(|| Builder::new().spawn_scoped(scope, check));
+            let checking = match checking {
+                Some(Ok(thread)) => Some(thread),
+                _ if check() => None,
+                _ => return Ok(None),
             };
-            let own = decode();
-            let others = match helping {
-                Some(Ok(thread)) => thread.join().ok().flatten(),
-                _ => Some(Share::default()),
-            };
-            Ok(own.zip(others).map(|shares| (segments, shares)))
+            let segments = self.behind(&snapshot, manifest)?;
+            let holds = checking.is_none_or(|thread| thread.join().unwrap_or(false));
+            Ok(segments.filter(|_| holds))
         });
-        let Some((segments, (own, others))) = opened? else {
+        let Some(segments) = behind? else {
             return Ok(None);
         };
-        let counted = decoding.finish([own, others]);
-        self.assemble(manifest, snapshot, counted, &slots, segments)
+        self.assemble(manifest, snapshot, &slots, segments)
     }
 
     /// Every segment, with what lies behind the snapshot; `None` where all is not well.
@@ -150,7 +145,6 @@ impl Opening<'_> {
         &self,
         manifest: &Manifest,
         snapshot: Parsed<'_>,
-        counted: Counted,
         slots: &HashMap<u64, Slot>,
         segments: Vec<Segment>,
     ) -> Result<Option<Fast>, VaultError> {
@@ -210,6 +204,10 @@ impl Opening<'_> {
         }
         later.into_iter().for_each(|file| files.insert(file));
         let files_now = Arc::new(files.clone());
+        let Some(counted) = extended_shards(&snapshot, &files, &tail) else {
+            return Ok(None);
+        };
+        keep_numbered(&mut tail, &counted.left);
         let (vault_id, keyed) = (snapshot.vault_id, snapshot.keyed);
         let length = |word| record_length(&files, vault_id, word);
         let index = Index::from_snapshot(vault_id, &files_now, counted, keyed, length);
@@ -252,6 +250,70 @@ fn fitting_slots(snapshot: &Parsed<'_>, manifest: &Manifest) -> Option<HashMap<u
         }
     }
     (known == snapshot.slots.len() && slots.contains_key(&at)).then_some(slots)
+}
+
+/// The snapshot's shards with what the records behind it add; the processor's other threads help
+/// with many.
+fn extended_shards(
+    snapshot: &Parsed<'_>,
+    files: &FileTable,
+    tail: &[(u64, Vec<Found>)],
+) -> Option<Counted> {
+    if snapshot.shards() != SHARDS {
+        return None;
+    }
+    let mut behind = Vec::with_capacity(tail.iter().map(|(_, records)| records.len()).sum());
+    let mut number = 0;
+    let mut left = Vec::new();
+    for (segment, records) in tail {
+        let slot = files.slot(*segment)?;
+        for found in records {
+            let header = &found.header;
+            if header.space == Space::Plain {
+                let word = Word::new(slot, found.offset, header.record_bytes())?;
+                behind.push(Behind {
+                    hash: key_hash_whole(snapshot.vault_id, Space::Plain, &found.key),
+                    word: (header.kind == Kind::Put).then_some(word),
+                    number,
+                });
+            } else {
+                left.push(number);
+            }
+            number += 1;
+        }
+    }
+    let decoding = snapshot.decoding(behind);
+    let (own, others) = std::thread::scope(|scope| {
+        let decode = || decoding.share();
+        let helping = snapshot
+            .is_large()
+            .then(|| Builder::new().spawn_scoped(scope, decode));
+        let own = decode();
+        let others = match helping {
+            Some(Ok(thread)) => thread.join().ok().flatten(),
+            _ => Some(Share::default()),
+        };
+        (own, others)
+    });
+    let mut counted = decoding.finish([own?, others?]);
+    counted.left.extend(left);
+    counted.left.sort_unstable();
+    Some(counted)
+}
+
+/// Keeps those of the records, numbered as they come, whose numbers are among these, which ascend.
+fn keep_numbered(tail: &mut [(u64, Vec<Found>)], numbers: &[usize]) {
+    if numbers.is_empty() {
+        return tail.iter_mut().for_each(|(_, records)| records.clear());
+    }
+    let mut wanted = numbers.iter().peekable();
+    let mut next = 0;
+    for (_, records) in tail {
+        records.retain(|_| {
+            next += 1;
+            wanted.next_if_eq(&&(next - 1)).is_some()
+        });
+    }
 }
 
 fn tombstone_bytes(records: &[Found]) -> u64 {
@@ -298,12 +360,24 @@ impl Vault {
                     *hash = self.index.hash(&found.key);
                 }
                 self.index.warm(&hashes);
+                self.warm_heads(hashes.get(..block.len()).unwrap_or_default());
                 for (hash, found) in hashes.iter().zip(block) {
                     self.replay_one(segment, *hash, found)?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Fetches the heads of the records that these hashes lead to, all at once.
+    fn warm_heads(&self, hashes: &[u64]) {
+        let seen = self.index.seen();
+        let heads = hashes.iter().filter_map(|hash| {
+            let word = seen.first(*hash)?;
+            let head = seen.file(word)?;
+            head.mapped(word.offset(), RECORD_HEADER_BYTES as u64)
+        });
+        heads.for_each(touch);
     }
 
     fn replay_one(&self, segment: u64, hash: u64, found: &Found) -> Result<(), VaultError> {

@@ -190,7 +190,7 @@ impl Options {
     }
 
     /// How many bytes of small records are written, at least, between two snapshots of the index,
-    /// which opening reads instead of the segments; also at least twice the index's own size. A
+    /// which opening reads instead of the segments; also at least twice that by which the index is larger. A
     /// record counts as 112 bytes and an eighth of its length, in proportion to the time that it
     /// takes at opening. Default 16 MiB; any value. The writer that reaches it writes the snapshot (12 to 18 bytes per key).
     #[must_use]

@@ -23,9 +23,9 @@ mod table;
 mod word;
 
 pub(crate) use files::{FileTable, Files, SegmentFile};
-pub(crate) use places::{Candidate, Candidates, Change, Index};
+pub(crate) use places::{Candidate, Candidates, Change, Index, SHARDS};
 pub(crate) use snapshot::{
-    Counted, Parsed, SNAPSHOT_NAME, Share, Slot, Snapshot, read_snapshot, write_snapshot,
+    Behind, Counted, Parsed, SNAPSHOT_NAME, Share, Slot, Snapshot, read_snapshot, write_snapshot,
 };
 pub(crate) use table::Entry;
 pub(crate) use word::{SLOTS_MAX, Word};

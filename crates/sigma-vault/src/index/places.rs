@@ -19,7 +19,7 @@ use crate::spread::Spread;
 use crate::vault::{exclusive, held, shared};
 
 /// A power of two, at most 256: growing one stops its readers for the time of a small copy.
-const SHARDS: usize = 128;
+pub(crate) const SHARDS: usize = 128;
 /// Copies of what many threads would otherwise share; a power of two.
 const COPIES: usize = 16;
 
@@ -166,7 +166,7 @@ pub(crate) struct Index {
 }
 
 /// Which shard, and the hash within it.
-fn split(hash: u64) -> (usize, u32) {
+pub(super) fn split(hash: u64) -> (usize, u32) {
     let [a, b, c, d, e, ..] = hash.to_le_bytes();
     (usize::from(e) % SHARDS, u32::from_le_bytes([a, b, c, d]))
 }
@@ -217,6 +217,7 @@ impl Index {
             shards,
             mut live,
             long,
+            left: _,
         } = counted;
         if shards.len() != SHARDS {
             return None;

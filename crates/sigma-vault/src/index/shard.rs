@@ -68,7 +68,7 @@ impl Shard {
     }
 
     /// All slots in order, free ones (0, 0) included. Only the writer sees them stand still.
-    fn pairs(&self) -> impl Iterator<Item = (u32, u64)> + '_ {
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (u32, u64)> + '_ {
         self.lines.iter().flat_map(|line| {
             let hashes = line.hashes.iter().map(|hash| hash.load(Ordering::Relaxed));
             hashes.zip(line.words.iter().map(|word| word.load(Ordering::Relaxed)))
@@ -99,8 +99,7 @@ impl Shard {
     }
 
     fn home_line(&self, hash: u32) -> usize {
-        let lines = self.lines.len() as u64;
-        usize::try_from((u64::from(hash) * lines) >> 32).unwrap_or(0)
+        home_line(hash, self.lines.len())
     }
 
     fn next(&self, slot: usize) -> usize {
@@ -256,36 +255,69 @@ impl<'a> Encoded<'a> {
         (self.words.len() / 8).div_ceil(LINE_SLOTS)
     }
 
-    /// The shard in `lines`, which are free and as many as it [has](Self::lines); `None` for what
-    /// [`encode`](Shard::encode) does not write.
-    pub(crate) fn decode(&self, lines: Lines) -> Option<Shard> {
-        let (slots, len) = (self.words.len() / 8, self.len);
-        let (hashes, _) = self.hashes.as_chunks::<{ 4 * LINE_SLOTS }>();
-        let (words, _) = self.words.as_chunks::<{ 8 * LINE_SLOTS }>();
-        let (mut used, mut hashed) = (0, 0);
-        for (line, (hashes, words)) in lines.iter().zip(hashes.iter().zip(words)) {
-            let (hashes, _) = hashes.as_chunks::<4>();
-            let (words, _) = words.as_chunks::<8>();
-            for (slot, bytes) in line.hashes.iter().zip(hashes) {
-                let hash = u32::from_le_bytes(*bytes);
-                hashed += usize::from(hash != 0);
-                slot.store(hash, Ordering::Relaxed);
-            }
-            for (slot, bytes) in line.words.iter().zip(words) {
-                let word = u64::from_le_bytes(*bytes);
-                used += usize::from(word != 0);
-                slot.store(word, Ordering::Relaxed);
-            }
+    /// The number of lines that it needs for `more` words.
+    pub(crate) fn lines_with(&self, more: usize) -> usize {
+        // A table that is too full is none, whatever its length says.
+        let is_sound = has_room(self.len, 0, self.slots());
+        if !is_sound || has_room(self.len, more, self.slots()) {
+            return self.lines();
         }
+        lines_grown(self.lines(), self.len.saturating_add(more))
+    }
+
+    fn slots(&self) -> usize {
+        self.words.len() / 8
+    }
+
+    /// Whether there is a word under this hash.
+    pub(crate) fn has(&self, hash: u32) -> bool {
+        let hash = hash.max(1);
+        let (hashes, _) = self.hashes.as_chunks::<4>();
+        let home = home_line(hash, self.lines()) * LINE_SLOTS;
+        let Some((before, from_home)) = hashes.split_at_checked(home) else {
+            return false;
+        };
+        let hash = hash.to_le_bytes();
+        let known = from_home.iter().chain(before);
+        let mut known = known.take_while(|known| **known != [0; 4]);
+        known.any(|known| *known == hash)
+    }
+
+    /// The shard in `lines`, which are free and at least as many as it [has](Self::lines); `None` for
+    /// what [`encode`](Shard::encode) does not write.
+    pub(crate) fn decode(&self, lines: Lines) -> Option<Shard> {
+        let (hashes, _) = self.hashes.as_chunks::<4>();
+        let (words, _) = self.words.as_chunks::<8>();
+        let used = words.iter().filter(|word| **word != [0; 8]).count();
+        let hashed = hashes.iter().filter(|hash| **hash != [0; 4]).count();
         // A full table would make probing endless.
-        let bounded = len.checked_mul(8)? <= slots.checked_mul(7)?;
-        let whole = lines.len() * LINE_SLOTS == slots && used == len && hashed == len;
-        if !whole || !bounded {
+        let bounded = has_room(self.len, 0, self.slots());
+        let whole = self.lines() * LINE_SLOTS == self.slots();
+        if !whole || !bounded || used != self.len || hashed != self.len {
             return None;
+        }
+        if lines.len() != self.lines() {
+            let shard = Shard::with(lines);
+            for (hash, word) in hashes.iter().zip(words) {
+                if let Some(word) = Word::from_bits(u64::from_le_bytes(*word)) {
+                    shard.insert(u32::from_le_bytes(*hash), word);
+                }
+            }
+            return Some(shard);
+        }
+        let (hashes, _) = hashes.as_chunks::<LINE_SLOTS>();
+        let (words, _) = words.as_chunks::<LINE_SLOTS>();
+        for (line, (hashes, words)) in lines.iter().zip(hashes.iter().zip(words)) {
+            for (slot, hash) in line.hashes.iter().zip(hashes) {
+                slot.store(u32::from_le_bytes(*hash), Ordering::Relaxed);
+            }
+            for (slot, word) in line.words.iter().zip(words) {
+                slot.store(u64::from_le_bytes(*word), Ordering::Relaxed);
+            }
         }
         let shard = Shard {
             lines,
-            len: AtomicUsize::new(len),
+            len: AtomicUsize::new(self.len),
             version: AtomicU64::new(0),
         };
         for (line, Line { hashes, .. }) in shard.lines.iter().enumerate() {
@@ -297,6 +329,22 @@ impl<'a> Encoded<'a> {
         }
         Some(shard)
     }
+}
+
+/// Whether a table of so many slots with `len` words may have `more`.
+fn has_room(len: usize, more: usize, slots: usize) -> bool {
+    len.saturating_add(more).saturating_mul(8) <= slots.saturating_mul(7)
+}
+
+/// The lines of a table in place of one of so many lines, for `len` words.
+fn lines_grown(lines: usize, len: usize) -> usize {
+    let needed = len.saturating_mul(8).div_ceil(7 * LINE_SLOTS);
+    (lines + lines / 4).max(LINES_MIN).max(needed)
+}
+
+/// The line of so many that a hash is at home in.
+fn home_line(hash: u32, lines: usize) -> usize {
+    usize::try_from((u64::from(hash) * lines as u64) >> 32).unwrap_or(0)
 }
 
 /// What only the one writer does.
@@ -315,14 +363,13 @@ impl Shard {
 
     /// Whether `more` words may be inserted.
     pub(crate) fn has_room(&self, more: usize) -> bool {
-        (self.len() + more) * 8 <= self.slots() * 7
+        has_room(self.len(), more, self.slots())
     }
 
     /// A copy with room for `more` words.
     pub(crate) fn grown(&self, more: usize, slabs: &mut Slabs) -> Self {
-        let needed = ((self.len() + more) * 8).div_ceil(7 * LINE_SLOTS);
-        let lines = (self.lines.len() + self.lines.len() / 4).max(LINES_MIN);
-        let larger = Self::with(slabs.take(lines.max(needed)));
+        let lines = lines_grown(self.lines.len(), self.len() + more);
+        let larger = Self::with(slabs.take(lines));
         for (hash, word) in self.occupied() {
             larger.insert(hash, word);
         }

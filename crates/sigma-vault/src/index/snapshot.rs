@@ -9,9 +9,10 @@
 
 #![deny(clippy::indexing_slicing, clippy::unwrap_used)]
 
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
-use super::lines::{Lines, Slabs};
+use super::lines::Slabs;
+use super::places::{SHARDS, split};
 use super::shard::{Encoded, Shard};
 use super::table::Entry;
 use super::word::Word;
@@ -149,6 +150,8 @@ pub(crate) struct Counted {
     pub(crate) live: Vec<u64>,
     /// Words of records that are too long for their words to tell.
     pub(crate) long: Vec<Word>,
+    /// What of the writes behind the snapshot the index has yet to be told of, by number.
+    pub(crate) left: Vec<usize>,
 }
 
 impl<'a> Parsed<'a> {
@@ -186,6 +189,11 @@ impl<'a> Parsed<'a> {
         whole.then_some(parsed)
     }
 
+    /// The number of shards.
+    pub(crate) fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
     /// Whether the checksum is that of the bytes.
     pub(crate) fn holds(&self) -> bool {
         value_check(self.body) == self.check
@@ -201,28 +209,68 @@ impl<'a> Parsed<'a> {
         self.shards.iter().map(Encoded::lines).sum()
     }
 
-    /// Makes ready to decode the shards, by any number of threads.
-    pub(crate) fn decoding(&self) -> Decoding<'a> {
+    /// Makes ready to decode the shards, by any number of threads, and to add what lies behind the
+    /// snapshot, in the order of the log.
+    pub(crate) fn decoding(&self, behind: Vec<Behind>) -> Decoding<'a> {
         let mut slabs = Slabs::new(self.shards.len());
-        slabs.expect(self.lines());
-        let shards = self.shards.iter().enumerate();
-        let jobs = shards.map(|(number, shard)| (number, *shard, slabs.take(shard.lines())));
+        // Where shards have to grow, by what is usual; what is not used takes no memory.
+        slabs.expect(self.lines() + self.lines() / 4);
+        let jobs = self.shards.iter().copied().enumerate();
         Decoding {
             jobs: Mutex::new(jobs.collect()),
-            slabs,
+            slabs: Mutex::new(slabs),
+            behind: by_shard(&behind),
         }
     }
 }
 
-/// A shard's number, its bytes, and where it goes.
-type Job<'a> = (usize, Encoded<'a>, Lines);
+/// In the order of their shards, and within one in that in which they come: by counting, in the time
+/// that it takes to go through them twice.
+fn by_shard(changes: &[Behind]) -> Vec<Behind> {
+    let of = |change: &Behind| split(change.hash).0;
+    let mut next = vec![0; SHARDS + 1];
+    for change in changes {
+        if let Some(count) = next.get_mut(of(change) + 1) {
+            *count += 1;
+        }
+    }
+    let mut sum = 0;
+    for start in &mut next {
+        sum += *start;
+        *start = sum;
+    }
+    let mut sorted = changes.to_vec();
+    for change in changes {
+        if let Some(at) = next.get_mut(of(change)) {
+            if let Some(target) = sorted.get_mut(*at) {
+                *target = *change;
+            }
+            *at += 1;
+        }
+    }
+    sorted
+}
+
+/// A write behind the snapshot: what becomes the newest record of a plain key, `None` for a removal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Behind {
+    pub(crate) hash: u64,
+    pub(crate) word: Option<Word>,
+    /// By which the caller knows it.
+    pub(crate) number: usize,
+}
+
+/// A shard's number and its bytes.
+type Job<'a> = (usize, Encoded<'a>);
 
 /// The shards of a snapshot on their way into memory: most of that is the system's work of
 /// providing the memory.
 #[derive(Debug)]
 pub(crate) struct Decoding<'a> {
-    slabs: Slabs,
+    slabs: Mutex<Slabs>,
     jobs: Mutex<Vec<Job<'a>>>,
+    /// By shard, then by log order.
+    behind: Vec<Behind>,
 }
 
 /// What one thread decoded.
@@ -231,6 +279,7 @@ pub(crate) struct Share {
     shards: Vec<(usize, Shard)>,
     live: Vec<u64>,
     long: Vec<Word>,
+    left: Vec<usize>,
 }
 
 impl Decoding<'_> {
@@ -239,10 +288,10 @@ impl Decoding<'_> {
         let mut share = Share::default();
         loop {
             let job = held(&self.jobs).pop();
-            let Some((number, encoded, lines)) = job else {
+            let Some((number, encoded)) = job else {
                 return Some(share);
             };
-            let shard = encoded.decode(lines)?;
+            let shard = self.extended(number, encoded, &mut share.left)?;
             for word in shard.all() {
                 let slot = usize::try_from(word.slot()).ok()?;
                 if share.live.len() <= slot {
@@ -257,12 +306,47 @@ impl Decoding<'_> {
         }
     }
 
+    /// The shard with what lies behind the snapshot under hashes that it does not have: that is new.
+    /// Of what is under others, the records have to be compared: that is `left` to do, in the order
+    /// of the log.
+    fn extended(
+        &self,
+        number: usize,
+        encoded: Encoded<'_>,
+        left: &mut Vec<usize>,
+    ) -> Option<Shard> {
+        let of = |change: &Behind| split(change.hash).0;
+        let start = self.behind.partition_point(|change| of(change) < number);
+        let rest = self.behind.get(start..).unwrap_or_default();
+        let count = rest.partition_point(|change| of(change) == number);
+        let changes = rest.get(..count).unwrap_or_default();
+        // The same new hash may count twice: a little room too much.
+        let new = changes.iter().filter(|change| {
+            let hash = split(change.hash).1;
+            change.word.is_some() && !encoded.has(hash)
+        });
+        let lines = encoded.lines_with(new.count());
+        let lines = held(&self.slabs).take(lines);
+        let shard = encoded.decode(lines)?;
+        for change in changes {
+            let hash = split(change.hash).1;
+            match change.word {
+                _ if shard.words(hash).first.is_some() => left.push(change.number),
+                Some(word) => shard.insert(hash, word),
+                // There is nothing to remove.
+                None => {}
+            }
+        }
+        Some(shard)
+    }
+
     /// All that the threads decoded.
     pub(crate) fn finish(self, shares: impl IntoIterator<Item = Share>) -> Counted {
         let mut all = Share::default();
         for share in shares {
             all.shards.extend(share.shards);
             all.long.extend(share.long);
+            all.left.extend(share.left);
             let slots = all.live.len().max(share.live.len());
             all.live.resize(slots, 0);
             for (sum, live) in all.live.iter_mut().zip(share.live) {
@@ -270,11 +354,14 @@ impl Decoding<'_> {
             }
         }
         all.shards.sort_unstable_by_key(|(number, _)| *number);
+        all.left.sort_unstable();
+        let slabs = self.slabs.into_inner();
         Counted {
-            slabs: self.slabs,
+            slabs: slabs.unwrap_or_else(PoisonError::into_inner),
             shards: all.shards.into_iter().map(|(_, shard)| shard).collect(),
             live: all.live,
             long: all.long,
+            left: all.left,
         }
     }
 }
@@ -358,7 +445,7 @@ mod tests {
 
     fn decode(bytes: &[u8]) -> Option<(Parsed<'_>, Counted)> {
         let parsed = Parsed::new(bytes).filter(Parsed::holds)?;
-        let decoding = parsed.decoding();
+        let decoding = parsed.decoding(Vec::new());
         let share = decoding.share()?;
         let counted = decoding.finish([share]);
         Some((parsed, counted))
@@ -426,7 +513,7 @@ mod tests {
             assert!(decode(&damaged).is_none(), "bit {bit}");
             // Opening decodes while the checksum is worked out: no harm may come of that.
             if let Some(parsed) = Parsed::new(&damaged) {
-                let decoding = parsed.decoding();
+                let decoding = parsed.decoding(Vec::new());
                 let share = decoding.share();
                 assert!(decoding.finish(share).shards.len() <= 2);
             }
@@ -445,7 +532,7 @@ mod tests {
         assert!(parsed.holds());
         let one = decode(&bytes).unwrap().1;
         for threads in [1, 2, 5] {
-            let decoding = parsed.decoding();
+            let decoding = parsed.decoding(Vec::new());
             let shares: Vec<Share> = std::thread::scope(|scope| {
                 let decode = || decoding.share().unwrap();
                 let threads: Vec<_> = (0..threads).map(|_| scope.spawn(decode)).collect();
@@ -455,6 +542,68 @@ mod tests {
             let Counted { shards, live, .. } = decoding.finish(shares);
             assert_eq!(live, one.live);
             assert_eq!(Snapshot { shards, ..sample() }.encode(), bytes);
+        }
+    }
+
+    #[test]
+    fn what_lies_behind_is_added_where_its_hash_is_new_and_left_where_not() {
+        let mut snapshot = sample();
+        snapshot.shards = (0..16).map(|shard| many_words(shard * 100)).collect();
+        let bytes = snapshot.encode();
+        let parsed = Parsed::new(&bytes).unwrap();
+        // Of every third hash a removal; each hash twice, some of them in the snapshot already.
+        let change = |number: u32| {
+            let (key, shard) = (number % 2000, u64::from(number % 16));
+            let hash = u64::from(key.wrapping_mul(0x9e37_79b9)) | shard << 32;
+            let word = Word::new(number % 5, u64::from(number + 5000) * 8, 80);
+            Behind {
+                hash,
+                word: word.filter(|_| !number.is_multiple_of(3)),
+                number: usize::try_from(number).unwrap(),
+            }
+        };
+        let behind: Vec<Behind> = (0..4000).map(change).collect();
+        let (mut added, mut left) = (vec![Vec::new(); 16], Vec::new());
+        let mut known: Vec<std::collections::BTreeSet<u32>> = Vec::new();
+        for shard in &snapshot.shards {
+            let hashes = shard.pairs().map(|(hash, _)| hash);
+            known.push(hashes.filter(|hash| *hash != 0).collect());
+        }
+        for change in &behind {
+            let (part, hash) = split(change.hash);
+            match change.word {
+                _ if known[part].contains(&hash.max(1)) => left.push(change.number),
+                Some(word) => {
+                    known[part].insert(hash.max(1));
+                    added[part].push((hash, word));
+                }
+                None => {}
+            }
+        }
+        assert!(left.len() > 500 && added.iter().all(|added| added.len() > 20));
+        for threads in [1, 3] {
+            let decoding = parsed.decoding(behind.clone());
+            let shares: Vec<Share> = std::thread::scope(|scope| {
+                let decode = || decoding.share().unwrap();
+                let threads: Vec<_> = (0..threads).map(|_| scope.spawn(decode)).collect();
+                let shares = threads.into_iter().map(|thread| thread.join().unwrap());
+                shares.collect()
+            });
+            let counted = decoding.finish(shares);
+            assert_eq!(counted.left, left);
+            let words: usize = counted.shards.iter().map(Shard::len).sum();
+            assert_eq!(counted.live.iter().sum::<u64>(), words as u64 * 80);
+            for (number, shard) in counted.shards.iter().enumerate() {
+                let before = &snapshot.shards[number];
+                assert_eq!(shard.len(), before.len() + added[number].len());
+                assert!(shard.has_room(0));
+                assert!(before.pairs().all(|(hash, word)| {
+                    hash == 0 || shard.words(hash).iter().any(|known| known.bits() == word)
+                }));
+                for (hash, word) in &added[number] {
+                    assert_eq!(shard.words(*hash).first, Some(*word));
+                }
+            }
         }
     }
 
