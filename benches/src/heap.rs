@@ -1,5 +1,5 @@
-//! What a suite's heap is made of, by `dhat` (feature `dhat`): every allocation is counted, by the place
-//! that asked for it.
+//! What a suite's heap is made of, by `dhat` (feature `dhat`, without feature `agents`): every
+//! allocation is counted, by the place that asked for it.
 //!
 //! A suite that is built with the feature allocates through dhat, and is slower for it: its times mean
 //! nothing. `NEURECTOMY_BENCH_HEAP` makes one that `neurectomy-bench` started leave `dhat-heap.json` in
@@ -117,16 +117,17 @@ fn is_library(name: &str) -> bool {
     .any(|begin| name.starts_with(begin))
 }
 
-#[cfg(feature = "dhat")]
+// Suite `agents` has an allocator of its own, which counts, too; a program has one.
+#[cfg(all(feature = "dhat", not(feature = "agents")))]
 #[global_allocator]
 static HEAP: dhat::Alloc = dhat::Alloc;
 
 /// Counts until it is dropped, which writes the file.
-#[cfg(feature = "dhat")]
+#[cfg(all(feature = "dhat", not(feature = "agents")))]
 pub(crate) type Heap = dhat::Profiler;
 
 /// Allocations cannot be counted without the feature.
-#[cfg(not(feature = "dhat"))]
+#[cfg(any(not(feature = "dhat"), feature = "agents"))]
 pub(crate) enum Heap {}
 
 /// Begins to count where [`HEAP_VARIABLE`] asks for it.
@@ -137,7 +138,7 @@ pub(crate) fn start(folder: &Path) -> Result<Option<Heap>, BenchError> {
     count(folder).map(Some)
 }
 
-#[cfg(feature = "dhat")]
+#[cfg(all(feature = "dhat", not(feature = "agents")))]
 #[expect(clippy::unnecessary_wraps, reason = "as without the feature")]
 fn count(folder: &Path) -> Result<Heap, BenchError> {
     let file = folder.join(HEAP_FILE);
@@ -145,9 +146,9 @@ fn count(folder: &Path) -> Result<Heap, BenchError> {
     Ok(builder.trim_backtraces(Some(16)).build())
 }
 
-#[cfg(not(feature = "dhat"))]
+#[cfg(any(not(feature = "dhat"), feature = "agents"))]
 fn count(_: &Path) -> Result<Heap, BenchError> {
-    Err("this suite was built without feature dhat".into())
+    Err("this suite was built without feature dhat, or with feature agents".into())
 }
 
 #[cfg(test)]

@@ -139,6 +139,50 @@ fn samples_of_stacks_become_hotspots_and_a_flame_graph() {
 }
 
 #[test]
+fn calls_are_counted_by_callgrind() {
+    if !neurectomy_bench::instructions::is_available() {
+        eprintln!("skipped: valgrind is not installed");
+        return;
+    }
+    let place = Place::new();
+    let text = "benchmark:\n  name: calls\n  description: \"planted\"\n  category: sketches\n  tier: profile\n  \
+                profiling: {enabled: true, sampler: callgrind}\n";
+    std::fs::write(place.path("benches/specs/calls.yaml"), text).unwrap();
+    code(&place.run(&["--runs", "1"]), 0);
+    let results = place.results();
+    let hotspots = &results.executions[0].hotspots;
+    let calls = |name: &str| {
+        let mut named = hotspots.iter().filter(|spot| spot.function.ends_with(name));
+        named.find_map(|spot| spot.calls)
+    };
+    // Each side once; ours digests what a planted slowdown adds as well, here nothing.
+    let digest = calls("::digest").unwrap_or_else(|| panic!("{hotspots:?}"));
+    assert_eq!(digest, 2 * calls("::peer_digest").unwrap());
+    code(&place.program(&["report", "--markdown"]), 0);
+    let markdown = std::fs::read_to_string(place.path("report.md")).unwrap();
+    assert!(markdown.contains("digest | "), "{markdown}");
+}
+
+#[test]
+fn allocations_are_counted_by_dhat() {
+    let place = Place::new();
+    let text = "benchmark:\n  name: heap\n  description: \"planted\"\n  category: sketches\n  tier: profile\n  \
+                measurement_s: 0.05\n  profiling: {enabled: true, sampler: dhat}\n";
+    std::fs::write(place.path("benches/specs/heap.yaml"), text).unwrap();
+    let output = place.run(&["--runs", "1"]);
+    if cfg!(any(not(feature = "dhat"), feature = "agents")) {
+        let text = code(&output, 1);
+        assert!(text.contains("built without feature dhat"), "{text}");
+        return;
+    }
+    code(&output, 0);
+    let heap = &place.results().executions[0].heap;
+    // 8,192 words of eight bytes.
+    let words = heap.iter().find(|site| site.total_bytes >= 65_536);
+    assert!(words.is_some_and(|site| site.blocks > 0), "{heap:?}");
+}
+
+#[test]
 fn a_suite_that_is_not_built_is_one_failure_among_others() {
     let place = Place::new();
     place.spec("good", "");

@@ -229,7 +229,10 @@ fn a_wrong_value_names_file_field_value_and_what_is_allowed() {
         (
             "sampler: \"resources\"",
             "sampler: py-spy",
-            &["profiling.sampler is py-spy", "resources, pprof"],
+            &[
+                "profiling.sampler is py-spy",
+                "resources, pprof, dhat, callgrind",
+            ],
         ),
         (
             "sample_rate: 20",

@@ -237,6 +237,10 @@ impl Check<'_> {
                 ));
             }
         };
+        if profiling.sampler == "dhat" && raw.category == "agents" {
+            let allowed = "another sampler for suite agents, which has an allocator of its own";
+            return Err(self.wrong("profiling.sampler", "dhat", allowed));
+        }
         self.within(
             "profiling.sample_rate",
             profiling.sample_rate,
