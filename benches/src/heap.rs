@@ -122,13 +122,23 @@ fn is_library(name: &str) -> bool {
 #[global_allocator]
 static HEAP: dhat::Alloc = dhat::Alloc;
 
-/// Counts until it is dropped, which writes the file.
+/// Counts until it is finished.
 #[cfg(all(feature = "dhat", not(feature = "agents")))]
-pub(crate) type Heap = dhat::Profiler;
+pub(crate) struct Heap(dhat::Profiler);
 
 /// Allocations cannot be counted without the feature.
 #[cfg(any(not(feature = "dhat"), feature = "agents"))]
 pub(crate) enum Heap {}
+
+impl Heap {
+    /// Writes the file.
+    pub(crate) fn finish(self) {
+        #[cfg(all(feature = "dhat", not(feature = "agents")))]
+        drop(self.0);
+        #[cfg(any(not(feature = "dhat"), feature = "agents"))]
+        match self {}
+    }
+}
 
 /// Begins to count where [`HEAP_VARIABLE`] asks for it.
 pub(crate) fn start(folder: &Path) -> Result<Option<Heap>, BenchError> {
@@ -143,7 +153,7 @@ pub(crate) fn start(folder: &Path) -> Result<Option<Heap>, BenchError> {
 fn count(folder: &Path) -> Result<Heap, BenchError> {
     let file = folder.join(HEAP_FILE);
     let builder = dhat::Profiler::builder().file_name(file);
-    Ok(builder.trim_backtraces(Some(16)).build())
+    Ok(Heap(builder.trim_backtraces(Some(16)).build()))
 }
 
 #[cfg(any(not(feature = "dhat"), feature = "agents"))]

@@ -307,8 +307,9 @@ impl Suite {
         if let Some(profiler) = self.profiler {
             profiler.finish()?;
         }
-        // Its end writes the profile.
-        drop(self.heap);
+        if let Some(heap) = self.heap {
+            heap.finish();
+        }
         if let Some(message) = self.not_written {
             return Err(message.into());
         }

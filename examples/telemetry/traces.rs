@@ -116,9 +116,18 @@ fn received(span: Span) -> Received {
     }
 }
 
-/// Posts what the exporter has encoded.
-#[derive(Debug)]
-struct Client;
+/// Posts what the exporter has encoded, and keeps the first failure: the exporter only logs it.
+#[derive(Debug, Clone, Default)]
+struct Client {
+    failure: Arc<Mutex<Option<String>>>,
+}
+
+impl Client {
+    fn failure(&self) -> Option<String> {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.take()
+    }
+}
 
 #[async_trait::async_trait]
 impl HttpClient for Client {
@@ -127,15 +136,25 @@ impl HttpClient for Client {
         request: Request<Bytes>,
     ) -> std::result::Result<Response<Bytes>, HttpError> {
         let url = request.uri().to_string();
-        let (status, body) = http::call(&url, "application/x-protobuf", Some(request.body()))?;
+        let called = http::call(&url, "application/x-protobuf", Some(request.body()));
+        let failure = match &called {
+            Ok((status, _)) if (200..300).contains(status) => None,
+            Ok((status, body)) => Some(format!("{status} {}", String::from_utf8_lossy(body))),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(failure) = failure {
+            let mut first = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+            first.get_or_insert(format!("{url}: {failure}"));
+        }
+        let (status, body) = called?;
         Ok(Response::builder().status(status).body(body.into())?)
     }
 }
 
-fn provider(endpoint: &str) -> Result<SdkTracerProvider> {
+fn provider(endpoint: &str, client: Client) -> Result<SdkTracerProvider> {
     let exporter = SpanExporter::builder()
         .with_http()
-        .with_http_client(Client)
+        .with_http_client(client)
         .with_endpoint(endpoint)
         .build()?;
     let config = BatchConfigBuilder::default().with_max_queue_size(SPANS_MAX);
@@ -156,7 +175,8 @@ fn main() -> Result<()> {
         Some(endpoint) => endpoint.clone(),
         None => collector.start()?,
     };
-    let provider = provider(&endpoint)?;
+    let client = Client::default();
+    let provider = provider(&endpoint, client.clone())?;
     let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("agent_collective"));
     let targets = Targets::new()
         .with_target("agent_collective", LevelFilter::TRACE)
@@ -167,7 +187,11 @@ fn main() -> Result<()> {
 
     let tasks = work(&options)?;
     // What still waits is sent.
-    provider.shutdown()?;
+    let shut_down = provider.shutdown();
+    if let Some(failure) = client.failure() {
+        return Err(format!("spans were lost: {failure}").into());
+    }
+    shut_down?;
     println!("{tasks} tasks ended; their spans went to {endpoint}");
     if options.endpoint.is_none() {
         let spans = collector
