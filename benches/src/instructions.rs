@@ -33,7 +33,7 @@ pub fn is_available() -> bool {
     valgrind().is_some()
 }
 
-fn valgrind() -> Option<PathBuf> {
+pub(crate) fn valgrind() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
         .map(|folder| folder.join("valgrind"))
@@ -71,6 +71,10 @@ pub(crate) fn count(measure: &str) -> Result<Option<f64>, String> {
         .arg(own_executable().map_err(io("own executable"))?)
         .args(std::env::args_os().skip(1))
         .env(COUNT_VARIABLE, measure)
+        .env(
+            crate::lifeline::PARENT_VARIABLE,
+            std::process::id().to_string(),
+        )
         .env(crate::journal::OUTPUT_VARIABLE, folder.path())
         // The process ends without destructors, and its folders have to go with ours.
         .env("TMPDIR", folder.path())

@@ -17,20 +17,27 @@
 //! | [`journal`] | the rows as lines, while the suite runs |
 //! | [`instructions`] | instructions of a piece of work, by callgrind |
 //! | [`profile`] | hotspots and a flame graph of a suite (feature `pprof`) |
+//! | [`heap`] | what a suite allocates, by function (feature `dhat`) |
+//! | [`calls`] | instructions and calls of a suite's functions, by callgrind |
+//! | [`stats`] | rank test, shift, slope |
 //! | `harness` | the program `neurectomy-bench` (feature `harness`) |
 //! | `models` | seeded models of real shapes, as files |
 
+pub mod calls;
 pub mod corpus;
 pub mod environment;
 pub mod estimates;
 #[cfg(feature = "harness")]
 pub mod harness;
+pub mod heap;
 pub mod instructions;
 pub mod journal;
+mod lifeline;
 #[cfg(any(feature = "inference", feature = "workflow"))]
 pub mod models;
 pub mod profile;
 pub mod row;
+pub mod stats;
 pub mod suite;
 
 pub use environment::Environment;

@@ -29,8 +29,11 @@ pub struct Hotspot {
     pub self_percent: f64,
     /// Samples in the function or in what it called, in per cent of all.
     pub total_percent: f64,
-    /// All samples of the profile.
+    /// All samples of the profile, or all its instructions.
     pub samples: u64,
+    /// How often it was called, where calls were counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls: Option<u64>,
 }
 
 /// Functions by their own part of the samples, the greatest first.
@@ -58,6 +61,7 @@ pub fn rank(stacks: &[(Vec<String>, u64)]) -> Vec<Hotspot> {
             self_percent: percent(own),
             total_percent: percent(total),
             samples: all,
+            calls: None,
         })
         .collect();
     ranked.sort_by(|a, b| {

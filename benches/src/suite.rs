@@ -2,6 +2,7 @@
 
 use crate::environment::Environment;
 use crate::estimates;
+use crate::heap::{self, Heap};
 use crate::instructions::{self, COUNT_VARIABLE};
 use crate::journal::{
     Journal, OUTPUT_VARIABLE, ROWS_FILE, Recorded, SHORT_VARIABLE, Samples, WorkDone,
@@ -98,6 +99,7 @@ pub struct Suite {
     rows: Vec<Row>,
     journal: Option<Journal>,
     profiler: Option<Profiler>,
+    heap: Option<Heap>,
     /// The first row that could not be written down; the suite goes on and fails at its end.
     not_written: Option<String>,
 }
@@ -124,6 +126,7 @@ pub fn run(
 
 impl Suite {
     fn new(name: &'static str) -> Result<Self, BenchError> {
+        crate::lifeline::end_with_parent()?;
         let output = std::env::var_os(OUTPUT_VARIABLE).map(PathBuf::from);
         let journal = match &output {
             Some(folder) if !is_smoke() => Some(Journal::start(&folder.join(ROWS_FILE), name)?),
@@ -131,6 +134,10 @@ impl Suite {
         };
         let profiler = match &output {
             Some(folder) if !is_smoke() => profile::start(folder)?,
+            _ => None,
+        };
+        let heap = match &output {
+            Some(folder) if !is_smoke() => heap::start(folder)?,
             _ => None,
         };
         let target_dir = output.map_or_else(target_dir, Ok)?;
@@ -150,6 +157,7 @@ impl Suite {
             rows: Vec::new(),
             journal,
             profiler,
+            heap,
             not_written: None,
         })
     }
@@ -298,6 +306,9 @@ impl Suite {
         self.criterion.final_summary();
         if let Some(profiler) = self.profiler {
             profiler.finish()?;
+        }
+        if let Some(heap) = self.heap {
+            heap.finish();
         }
         if let Some(message) = self.not_written {
             return Err(message.into());

@@ -9,6 +9,8 @@
 mod compression_goals;
 #[path = "compression_records.rs"]
 mod compression_records;
+#[path = "compression_sizes.rs"]
+mod compression_sizes;
 
 use criterion::Throughput;
 use neurectomy_bench::corpus::{Input, load};
@@ -30,11 +32,18 @@ const DICTIONARY_BYTES: usize = 110 << 10;
 
 fn main() -> ExitCode {
     neurectomy_bench::run("compression", |suite| {
+        if let Some(sizes) = compression_sizes::asked()? {
+            return compression_sizes::rows(suite, &sizes);
+        }
         let inputs = load(suite.size(20_000, 2_000_000))?;
         classes(suite, &inputs)?;
         noise(suite)?;
         compression_goals::rows(suite, &inputs)?;
-        compression_records::rows(suite, &inputs)
+        compression_records::rows(suite, &inputs)?;
+        if suite.smoke() {
+            compression_sizes::rows(suite, &[1])?;
+        }
+        Ok(())
     })
 }
 

@@ -153,6 +153,7 @@ fn sample_page() -> String {
     let past = [("v1".to_owned(), sample::results(Some("v1"), 1.0))];
     let compared = compare(&past[0].1, &now).unwrap();
     let report = Report {
+        days: &[],
         results: &now,
         past: &past,
         compared: Some(("v1".to_owned(), compared)),

@@ -2,7 +2,7 @@
 //! raise no alarm.
 //!
 //! The short test goes by instructions alone, and says that it is skipped where there is no valgrind.
-//! The long one measures times as well; a busy machine is welcome:
+//! The long ones go by instructions and by times with ten clean runs each; a busy machine is welcome:
 //! `cargo test --release -p neurectomy-bench --no-default-features --features planted --test components -- --ignored --nocapture`
 #![cfg(all(feature = "planted", unix))]
 
@@ -13,13 +13,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-/// Components of which a call is timed.
+/// The components. Without the inference's feature that one is left out.
 #[cfg(not(feature = "inference"))]
-const TIMED: &[&str] = &["agents", "compression", "sketches", "storage"];
+const COMPONENTS: &[&str] = &["agents", "compression", "sketches", "storage"];
 #[cfg(feature = "inference")]
-const TIMED: &[&str] = &["agents", "compression", "inference", "sketches", "storage"];
-/// Those whose instructions can be counted.
-const COUNTED: &[&str] = &["compression", "sketches", "storage"];
+const COMPONENTS: &[&str] = &["agents", "compression", "inference", "sketches", "storage"];
 
 /// Slowdowns of the long test in per cent, one after the other: ten of them are none.
 const PLANTED: [u32; 16] = [15, 3, 0, 15, 3, 0, 15, 3, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -77,24 +75,37 @@ fn counted_slowdowns_are_caught() {
         eprintln!("skipped: valgrind is not installed");
         return;
     }
-    let place = workspace(COUNTED, "instructions");
+    // A forward pass that is not optimised takes minutes under valgrind.
+    let of_this_build = |name: &&&str| !cfg!(debug_assertions) || **name != "inference";
+    let components: Vec<&str> = COMPONENTS.iter().filter(of_this_build).copied().collect();
+    let place = workspace(&components, "instructions");
     let base = measure(place.path(), 0, "3");
-    for (percent, caught) in [(15, COUNTED.len()), (3, 0)] {
+    for (percent, caught) in [(15, components.len()), (3, 0)] {
         let compared = compare(&base, &measure(place.path(), percent, "3")).unwrap();
-        assert_eq!(compared.rows.len(), COUNTED.len(), "{:?}", compared.rows);
+        assert_eq!(compared.rows.len(), components.len(), "{:?}", compared.rows);
         let found = worse(&compared.rows, is_counted);
         assert_eq!(found.len(), caught, "{percent} %: {:?}", compared.rows);
     }
 }
 
 #[test]
+#[ignore = "counts for ten minutes; needs valgrind and a release build"]
+fn many_counts_are_judged_rightly() {
+    judge_all("instructions", "3");
+}
+
+#[test]
 #[ignore = "measures for ten minutes; needs a release build"]
 fn measured_slowdowns_are_caught() {
-    let place = workspace(TIMED, "");
-    let base = measure(place.path(), 0, "5");
+    judge_all("times", "5");
+}
+
+fn judge_all(what: &str, runs: &str) {
+    let place = workspace(COMPONENTS, what);
+    let base = measure(place.path(), 0, runs);
     let mut wrong = Vec::new();
     for (at, percent) in PLANTED.iter().enumerate() {
-        let compared = compare(&base, &measure(place.path(), *percent, "5")).unwrap();
+        let compared = compare(&base, &measure(place.path(), *percent, runs)).unwrap();
         for row in &compared.rows {
             println!(
                 "{at}, {percent} %: {}, {}: {:+.2} %, runs spread {:.2} %, {}",
@@ -105,10 +116,17 @@ fn measured_slowdowns_are_caught() {
                 row.verdict.words()
             );
         }
-        let expected = if *percent == 15 { TIMED.len() } else { 0 };
-        let found = worse(&compared.rows, |_| true);
-        if found.len() != expected {
-            wrong.push(format!("{at}, {percent} %: worse are {found:?}"));
+        for row in &compared.rows {
+            let is_right = match (percent, row.verdict) {
+                (15, Verdict::Worse) => true,
+                // Times of a busy machine may need more runs; counts may not.
+                (15, Verdict::Unclear) => !is_counted(row),
+                (15, _) => false,
+                (_, verdict) => verdict != Verdict::Worse,
+            };
+            if !is_right {
+                wrong.push(format!("{at}, {percent} %: {row:?}"));
+            }
         }
     }
     assert!(wrong.is_empty(), "{wrong:?}");

@@ -33,6 +33,7 @@ fn results(ratios: &[f64]) -> Results {
         wall_s: 1.0,
         resources: None,
         hotspots: Vec::new(),
+        heap: Vec::new(),
         rows: vec![Recorded {
             row: Row::new("digest", "MB/s", 1.0).against("peer", 1.0),
             group: None,

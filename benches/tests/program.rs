@@ -1,72 +1,12 @@
 //! The program as its users start it, over a suite with known faults.
 #![cfg(all(feature = "harness", unix))]
 
-use neurectomy_bench::harness::results::{Outcome, Results};
+mod place;
+
+use neurectomy_bench::harness::results::Outcome;
+use place::{Place, code};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-
-/// A workspace of its own: specs, a folder of executables, baselines and results.
-struct Place {
-    dir: tempfile::TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let place = Self { dir };
-        std::fs::create_dir_all(place.path("benches/specs")).unwrap();
-        std::fs::create_dir_all(place.path("built")).unwrap();
-        let suite = env!("CARGO_BIN_EXE_planted-suite");
-        std::os::unix::fs::symlink(suite, place.path("built/sketches")).unwrap();
-        place
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    /// A spec with more lines.
-    fn spec(&self, name: &str, more: &str) {
-        let text = format!(
-            "benchmark:\n  name: {name}\n  description: \"planted\"\n  category: sketches\n  \
-             tier: micro\n  measurement_s: 0.05\n{more}"
-        );
-        std::fs::write(self.path(&format!("benches/specs/{name}.yaml")), text).unwrap();
-    }
-
-    fn program(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_neurectomy-bench"));
-        self.set(command.args(arguments));
-        command.output().unwrap()
-    }
-
-    fn set(&self, command: &mut Command) {
-        command.arg("--workspace").arg(self.dir.path());
-        command.arg("--results").arg(self.path("results.json"));
-        command.env_remove("CARGO_TARGET_DIR");
-    }
-
-    fn run(&self, more: &[&str]) -> Output {
-        let built = self.path("built");
-        let mut arguments = vec!["run", "--executables", built.to_str().unwrap()];
-        arguments.extend(more);
-        self.program(&arguments)
-    }
-
-    fn results(&self) -> Results {
-        Results::read(&self.path("results.json")).unwrap()
-    }
-}
-
-fn code(output: &Output, expected: i32) -> String {
-    let text = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert_eq!(output.status.code(), Some(expected), "{text}");
-    text
-}
+use std::process::Command;
 
 #[test]
 fn a_run_is_saved_compared_and_reported() {
@@ -196,6 +136,50 @@ fn samples_of_stacks_become_hotspots_and_a_flame_graph() {
             .any(|path| path.extension().is_some_and(|e| e == "svg")),
         "{names:?}"
     );
+}
+
+#[test]
+fn calls_are_counted_by_callgrind() {
+    if !neurectomy_bench::instructions::is_available() {
+        eprintln!("skipped: valgrind is not installed");
+        return;
+    }
+    let place = Place::new();
+    let text = "benchmark:\n  name: calls\n  description: \"planted\"\n  category: sketches\n  tier: profile\n  \
+                profiling: {enabled: true, sampler: callgrind}\n";
+    std::fs::write(place.path("benches/specs/calls.yaml"), text).unwrap();
+    code(&place.run(&["--runs", "1"]), 0);
+    let results = place.results();
+    let hotspots = &results.executions[0].hotspots;
+    let calls = |name: &str| {
+        let mut named = hotspots.iter().filter(|spot| spot.function.ends_with(name));
+        named.find_map(|spot| spot.calls)
+    };
+    // Each side once; ours digests what a planted slowdown adds as well, here nothing.
+    let digest = calls("::digest").unwrap_or_else(|| panic!("{hotspots:?}"));
+    assert_eq!(digest, 2 * calls("::peer_digest").unwrap());
+    code(&place.program(&["report", "--markdown"]), 0);
+    let markdown = std::fs::read_to_string(place.path("report.md")).unwrap();
+    assert!(markdown.contains("## Hotspots"), "{markdown}");
+}
+
+#[test]
+fn allocations_are_counted_by_dhat() {
+    let place = Place::new();
+    let text = "benchmark:\n  name: heap\n  description: \"planted\"\n  category: sketches\n  tier: profile\n  \
+                measurement_s: 0.05\n  profiling: {enabled: true, sampler: dhat}\n";
+    std::fs::write(place.path("benches/specs/heap.yaml"), text).unwrap();
+    let output = place.run(&["--runs", "1"]);
+    if cfg!(any(not(feature = "dhat"), feature = "agents")) {
+        let text = code(&output, 1);
+        assert!(text.contains("built without feature dhat"), "{text}");
+        return;
+    }
+    code(&output, 0);
+    let heap = &place.results().executions[0].heap;
+    // 8,192 words of eight bytes.
+    let words = heap.iter().find(|site| site.total_bytes >= 65_536);
+    assert!(words.is_some_and(|site| site.blocks > 0), "{heap:?}");
 }
 
 #[test]

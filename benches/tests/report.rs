@@ -28,6 +28,7 @@ fn page(results: &Results, past: &[(String, Results)]) -> String {
         (name.clone(), compared)
     });
     let report = Report {
+        days: &[],
         results,
         past,
         compared,
@@ -149,6 +150,7 @@ fn tables_of_the_twin_have_whole_rows() {
     let past = [("v1".to_owned(), results(Some("v1"), 1.0))];
     let compared = neurectomy_bench::harness::compare::compare(&past[0].1, &now).unwrap();
     let report = Report {
+        days: &[],
         results: &now,
         past: &past,
         compared: Some(("v1".to_owned(), compared)),

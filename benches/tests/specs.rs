@@ -117,8 +117,10 @@ fn parameters_multiply_out_and_equal_executions_are_shared() {
         .iter()
         .filter(|plan| plan.settings.filter.as_deref() == Some("birth"))
         .collect();
-    assert_eq!(birth.len(), 1);
+    // The same at tier profile, with another sampler, is another execution.
+    assert_eq!(birth.len(), 2);
     assert_eq!(birth[0].specs, ["rsu_read", "rsu_write"]);
+    assert_eq!(birth[1].specs, ["sigma_vault_heap"]);
 }
 
 /// What the specs expect is no measurement; the figures of one stand in `docs/benchmarks/harness.md`.
@@ -227,7 +229,10 @@ fn a_wrong_value_names_file_field_value_and_what_is_allowed() {
         (
             "sampler: \"resources\"",
             "sampler: py-spy",
-            &["profiling.sampler is py-spy", "resources, pprof"],
+            &[
+                "profiling.sampler is py-spy",
+                "resources, pprof, dhat, callgrind",
+            ],
         ),
         (
             "sample_rate: 20",

@@ -5,6 +5,7 @@ use super::resources::{Bottleneck, Resources};
 use super::results::{Outcome, Results, Series, direction};
 use super::spec::{Better, Figure, Target};
 use super::stats::{Slope, median};
+use super::waits::Waits;
 use serde::Serialize;
 
 /// What one execution spent its time on, median over its runs.
@@ -53,6 +54,22 @@ pub fn spent(results: &Results) -> Vec<Spent> {
             spent_by(label, &runs)
         })
         .collect()
+}
+
+/// What the threads of each execution did, over all its runs.
+#[must_use]
+pub fn waits(results: &Results) -> Vec<(String, Waits)> {
+    let mut all: Vec<(String, Waits)> = Vec::new();
+    for run in &results.executions {
+        let Some(used) = &run.resources else {
+            continue;
+        };
+        match all.iter_mut().find(|(label, _)| *label == run.label) {
+            Some((_, waits)) => *waits = waits.plus(used.waits),
+            None => all.push((run.label.clone(), used.waits)),
+        }
+    }
+    all
 }
 
 fn spent_by(label: &str, runs: &[(f64, &Resources)]) -> Option<Spent> {

@@ -3,16 +3,17 @@
 //! Exit codes: 0 all is well; 1 a suite did not complete, or a comparison found rows that are worse
 //! or missing; 2 the arguments, a spec or a file is wrong.
 
+use super::bar::Bar;
+use super::campaign::{self, Campaign};
 use super::compare::{Compared, Judged, Verdict, compare};
 use super::executables::{self, Executables};
 use super::report::Report;
-use super::results::{Execution, Outcome, Results, write_whole};
-use super::runner::{self, Progress, Run};
+use super::results::{Outcome, Results, write_whole};
+use super::runner::{self, Run};
 use super::spec::{self, CATEGORIES, Plan, Spec, Tier};
 use super::stats::median;
 use super::{HarnessError, analysis, baseline};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -41,6 +42,8 @@ struct Arguments {
 enum Action {
     /// Build and run the suites that the specs name, and keep their rows
     Run(RunArguments),
+    /// Run the days of benches/campaign.yaml one after the other, and write their report
+    Campaign(CampaignArguments),
     /// Keep results under version control
     Baseline {
         #[command(subcommand)]
@@ -81,6 +84,25 @@ struct RunArguments {
     /// Print what would be run and how long it takes, and end
     #[arg(long)]
     dry_run: bool,
+}
+
+#[derive(Args, Debug)]
+struct CampaignArguments {
+    /// Only these days, for example 1,4; results of the others are kept and reported
+    #[arg(long, value_name = "NUMBERS", value_delimiter = ',')]
+    days: Vec<u32>,
+    /// Runs of each execution [default: what the day asks for]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=20))]
+    runs: Option<u32>,
+    /// Measure again what was measured at this commit
+    #[arg(long)]
+    again: bool,
+    /// Take built suites from this folder instead of building them with cargo
+    #[arg(long, value_name = "FOLDER")]
+    executables: Option<PathBuf>,
+    /// Folder for campaign.html and campaign.md [default: that of the days' results]
+    #[arg(long, value_name = "FOLDER")]
+    output: Option<PathBuf>,
 }
 
 #[derive(ValueEnum, Debug, Clone, Copy)]
@@ -145,6 +167,7 @@ fn execute(arguments: &Arguments) -> Result<bool, HarnessError> {
     let places = places(arguments)?;
     match &arguments.command {
         Action::Run(run) => run_specs(&places, run),
+        Action::Campaign(campaign) => run_campaign(&places, campaign),
         Action::Baseline { action } => baselines(&places, action),
         Action::Compare { base, all } => compare_with(&places, base, *all),
         Action::Report(report) => write_report(&places, report),
@@ -182,12 +205,13 @@ fn run_specs(places: &Places, arguments: &RunArguments) -> Result<bool, HarnessE
         print_plans(places, arguments, &plans);
         return Ok(true);
     }
-    let executables = suites(places, arguments, &plans)?;
+    let executables = suites(places, arguments.executables.as_deref(), &plans)?;
     let run = Run {
         specs: &specs,
         plans: &plans,
         rounds: arguments.runs,
         budget: arguments.budget.map(Duration::from_secs),
+        kept: Vec::new(),
         executables: &executables,
         workspace: &places.workspace,
         results_file: &places.results,
@@ -298,7 +322,7 @@ fn chosen(places: &Places, arguments: &RunArguments) -> Result<Vec<Spec>, Harnes
 
 fn suites(
     places: &Places,
-    arguments: &RunArguments,
+    built: Option<&Path>,
     plans: &[Plan],
 ) -> Result<Executables, HarnessError> {
     let mut suites: Vec<&str> = plans
@@ -307,63 +331,113 @@ fn suites(
         .collect();
     suites.sort_unstable();
     suites.dedup();
-    match &arguments.executables {
+    match built {
         Some(folder) => executables::find(folder, &suites),
         None => {
-            let sampled = plans.iter().filter(|plan| plan.settings.pprof_hz.is_some());
-            let sampled: Vec<&str> = sampled.map(|plan| plan.settings.suite.as_str()).collect();
-            Ok(executables::build(&places.workspace, &suites, &sampled))
+            let features = plans.iter().filter_map(|plan| {
+                let feature = plan.settings.sampling?.feature()?;
+                Some((plan.settings.suite.as_str(), feature))
+            });
+            let mut more: Vec<(&str, &str)> = features.collect();
+            more.sort_unstable();
+            more.dedup();
+            Ok(executables::build(&places.workspace, &suites, &more))
         }
     }
 }
 
-struct Bar {
-    bar: ProgressBar,
-    left_out: u32,
+/// Rows of a baseline-to-be whose own runs differ by more than what a comparison looks for.
+fn wide_rows(results: &Results) -> Vec<String> {
+    // Too few runs, or no row with a peer: a comparison will say so.
+    let Ok(compared) = compare(results, results) else {
+        return Vec::new();
+    };
+    let rows = compared.rows.iter();
+    rows.filter(|row| row.spread_percent > row.threshold_percent)
+        .map(|row| {
+            let (label, measure) = (&row.key.label, &row.key.measure);
+            format!("{label}, {measure}: {:.1} %", row.spread_percent)
+        })
+        .collect()
 }
 
-impl Bar {
-    fn new() -> Self {
-        let bar = ProgressBar::new(0);
-        let style = ProgressStyle::with_template("{spinner} {pos}/{len} {elapsed_precise} {msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { bar, left_out: 0 }
-    }
-}
-
-impl Progress for Bar {
-    fn begins(&mut self, at: usize, of: usize, label: &str) {
-        self.bar.set_length(of as u64);
-        self.bar.set_position(at as u64);
-        self.bar.set_message(label.to_owned());
-    }
-
-    fn tick(&mut self) {
-        self.bar.tick();
-    }
-
-    fn ended(&mut self, execution: &Execution) {
-        let (label, round, wall_s) = (&execution.label, execution.round, execution.wall_s);
-        let (rows, outcome) = (execution.rows.len(), execution.outcome.words());
-        self.bar.suspend(|| {
-            eprintln!("{label}, run {round}: {rows} rows in {wall_s:.1} s, {outcome}");
+/// The days that were asked for, then a report of all days that have results of this commit.
+fn run_campaign(places: &Places, arguments: &CampaignArguments) -> Result<bool, HarnessError> {
+    let specs = spec::read_all(&places.workspace.join("benches/specs"))?;
+    let mut days = campaign::read(&places.workspace.join("benches/campaign.yaml"), &specs)?;
+    let known: Vec<String> = days.iter().map(|day| day.number.to_string()).collect();
+    let unknown = |number: &&u32| days.iter().all(|day| day.number != **number);
+    if let Some(number) = arguments.days.iter().find(unknown) {
+        return Err(HarnessError::Unknown {
+            what: "day",
+            name: number.to_string(),
+            known: known.join(", "),
         });
     }
-
-    fn left_out(&mut self, label: &str, round: u32) {
-        self.left_out += 1;
-        self.bar.suspend(|| {
-            eprintln!("{label}, run {round}: left out for the budget");
-        });
+    let folder = places.results.with_file_name("campaign");
+    let mut bar = Bar::new();
+    for day in &mut days {
+        let is_asked = arguments.days.is_empty() || arguments.days.contains(&day.number);
+        // Nothing is run of the others, but what they measured before is kept.
+        day.skipped = !is_asked;
     }
+    let ran = campaign::run(
+        &Campaign {
+            days: &days,
+            workspace: &places.workspace,
+            folder: &folder,
+            rounds: arguments.runs,
+            again: arguments.again,
+        },
+        &mut |plans| suites(places, arguments.executables.as_deref(), plans),
+        &mut bar,
+    );
+    bar.bar.finish_and_clear();
+    for day in &ran {
+        let (completed, of) = day.completed();
+        let kept = day.kept;
+        println!(
+            "day {}, {}: {completed} of {of} executions completed, {kept} of them before",
+            day.number, day.name
+        );
+        if let Some(error) = &day.error {
+            println!("day {}, {}: {error}", day.number, day.name);
+        }
+    }
+    let results = campaign::merged(&ran);
+    let report = Report {
+        days: &ran,
+        results: &results,
+        past: &baseline::list(&places.baselines)?,
+        compared: None,
+    };
+    let output = arguments.output.as_deref().unwrap_or(&folder);
+    for (name, text) in [
+        ("campaign.html", report.html()),
+        ("campaign.md", report.markdown()),
+    ] {
+        let path = output.join(name);
+        write_whole(&path, text.as_bytes())?;
+        println!("written {}", path.display());
+    }
+    Ok(ran.iter().all(campaign::DayRun::is_well))
 }
 
 fn baselines(places: &Places, action: &BaselineAction) -> Result<bool, HarnessError> {
     match action {
         BaselineAction::Save { name, replace } => {
             let results = Results::read(&places.results)?;
+            let wide = wide_rows(&results);
             let path = baseline::save(&places.baselines, name, results, *replace)?;
             println!("saved {}", path.display());
+            if !wide.is_empty() {
+                println!(
+                    "{} rows whose runs spread wider than their threshold, so that a comparison may be unclear; \
+                     measure them again where it matters:",
+                    wide.len()
+                );
+                wide.iter().for_each(|line| println!("  {line}"));
+            }
         }
         BaselineAction::List => {
             for (name, results) in baseline::list(&places.baselines)? {
@@ -448,6 +522,7 @@ fn write_report(places: &Places, arguments: &ReportArguments) -> Result<bool, Ha
         None => None,
     };
     let report = Report {
+        days: &[],
         results: &results,
         past: &past,
         compared,

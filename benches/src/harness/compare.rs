@@ -363,6 +363,7 @@ mod tests {
                     wall_s: 1.0,
                     resources: None,
                     hotspots: Vec::new(),
+                    heap: Vec::new(),
                     rows: vec![recorded(row(*ratio))],
                 })
                 .collect(),

@@ -23,32 +23,30 @@ struct MessageTarget {
 }
 
 /// Builds the suites one by one through cargo, each with its own feature only, so that one that does
-/// not build leaves the others; cargo prints to standard error. Those in `sampled` can take samples of
-/// their stacks.
+/// not build leaves the others; cargo prints to standard error. `more` names further features of a
+/// suite.
 #[must_use]
-pub fn build(workspace: &Path, suites: &[&str], sampled: &[&str]) -> Executables {
+pub fn build(workspace: &Path, suites: &[&str], more: &[(&str, &str)]) -> Executables {
     suites
         .iter()
         .map(|suite| {
-            (
-                (*suite).to_owned(),
-                build_one(workspace, suite, sampled.contains(suite)),
-            )
+            let mut features = (*suite).to_owned();
+            for (_, feature) in more.iter().filter(|(of, _)| of == suite) {
+                features.push(',');
+                features.push_str(feature);
+            }
+            ((*suite).to_owned(), build_one(workspace, suite, &features))
         })
         .collect()
 }
 
-fn build_one(workspace: &Path, suite: &str, is_sampled: bool) -> Result<PathBuf, String> {
-    let mut features = suite.to_owned();
-    if is_sampled {
-        features.push_str(",pprof");
-    }
+fn build_one(workspace: &Path, suite: &str, features: &str) -> Result<PathBuf, String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .current_dir(workspace)
         .args(["bench", "--no-run", "--message-format=json"])
         .args(["--package", "neurectomy-bench", "--no-default-features"])
-        .args(["--features", &features, "--bench", suite])
+        .args(["--features", features, "--bench", suite])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()

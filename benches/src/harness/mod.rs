@@ -6,6 +6,8 @@
 //! | [`executables`] | builds or finds the suites |
 //! | [`runner`] | starts suites, keeps their rows however they end |
 //! | [`resources`] | CPU, memory and disk of a running suite, class of its bottleneck |
+//! | [`waits`] | what the threads of a suite wait for |
+//! | [`campaign`] | several days of specs by one command |
 //! | [`results`] | the file of results |
 //! | [`baseline`] | results under version control |
 //! | [`stats`] | rank test, shift, slope |
@@ -15,7 +17,9 @@
 //! | [`cli`] | arguments and printed lines |
 
 pub mod analysis;
+mod bar;
 pub mod baseline;
+pub mod campaign;
 pub mod cli;
 pub mod compare;
 mod error;
@@ -25,6 +29,7 @@ pub mod resources;
 pub mod results;
 pub mod runner;
 pub mod spec;
-pub mod stats;
+pub mod waits;
 
+pub use crate::stats;
 pub use error::HarnessError;

@@ -1,6 +1,7 @@
 //! What a running suite takes of the machine, read from `/proc` while it runs.
 
 use super::stats::{Slope, slope};
+use super::waits::Waits;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -34,6 +35,9 @@ pub struct Resources {
     pub involuntary_switches: u64,
     /// Seconds that threads were ready to run and waited for a core, all of them together.
     pub waited_for_core_s: f64,
+    /// What its threads did when samples were taken.
+    #[serde(default)]
+    pub waits: Waits,
     /// Seconds since the start and resident MiB.
     pub memory: Vec<(f64, f64)>,
 }
@@ -68,6 +72,7 @@ pub(super) struct Sampler {
     /// Each thread seen, also those that ended.
     threads: HashMap<std::ffi::OsString, Thread>,
     last: Option<Resources>,
+    waits: Waits,
     memory: Vec<(f64, f64)>,
     /// Every `keep`-th sample goes into the series.
     keep: usize,
@@ -80,6 +85,7 @@ impl Sampler {
             process: PathBuf::from(format!("/proc/{process_id}")),
             threads: HashMap::new(),
             last: None,
+            waits: Waits::default(),
             memory: Vec::new(),
             keep: 1,
             seen: 0,
@@ -113,7 +119,14 @@ impl Sampler {
     pub(super) fn finish(self) -> Option<Resources> {
         let mut resources = self.last?;
         resources.memory = self.memory;
+        resources.waits = self.waits;
         Some(resources)
+    }
+
+    /// What the threads did so far.
+    #[cfg(test)]
+    pub(super) fn waits(&self) -> Waits {
+        self.waits
     }
 
     fn read(&mut self) -> Option<Resources> {
@@ -139,6 +152,7 @@ impl Sampler {
             voluntary_switches: sum(|thread| thread.voluntary),
             involuntary_switches: sum(|thread| thread.involuntary),
             waited_for_core_s: float(sum(|thread| thread.waited_ns)) / 1e9,
+            waits: Waits::default(),
             memory: Vec::new(),
         })
     }
@@ -159,9 +173,18 @@ impl Sampler {
                     waited_ns: waited_ns.and_then(|ns| ns.parse().ok()).unwrap_or(0),
                 };
                 self.threads.insert(task.file_name(), thread);
+                let function = read("wchan").unwrap_or_default();
+                self.waits.count(state(&status), &function);
             }
         }
     }
+}
+
+/// The letter of a thread's state, `?` where there is none.
+fn state(status: &str) -> char {
+    let line = status.lines().find_map(|line| line.strip_prefix("State:"));
+    line.and_then(|line| line.trim().chars().next())
+        .unwrap_or('?')
 }
 
 /// The number after a name at the beginning of a line, 0 where there is none.
@@ -257,6 +280,7 @@ mod tests {
             voluntary_switches: 0,
             involuntary_switches: 0,
             waited_for_core_s: 0.0,
+            waits: Waits::default(),
             memory: Vec::new(),
         }
     }

@@ -4,6 +4,7 @@ use super::HarnessError;
 use super::resources::Resources;
 use super::spec::{Analysis, Better, Regression, Target};
 use crate::environment::Environment;
+use crate::heap::Site;
 use crate::journal::Recorded;
 use crate::profile::Hotspot;
 use serde::{Deserialize, Serialize};
@@ -74,6 +75,9 @@ pub struct Execution {
     /// Functions by their part of the samples, where the spec asked for samples.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hotspots: Vec<Hotspot>,
+    /// Functions by what they allocated, where the spec asked for the heap.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub heap: Vec<Site>,
     /// The rows, all that were written before it ended.
     pub rows: Vec<Recorded>,
 }

@@ -4,9 +4,13 @@ use super::HarnessError;
 use super::executables::Executables;
 use super::resources::Sampler;
 use super::results::{Execution, FORMAT, Outcome, Results, SpecSummary};
-use super::spec::{Plan, Spec, Tier};
+use super::spec::{Plan, Sampling, Spec, Tier};
+use crate::calls::{self, CALLS_FILE};
 use crate::environment::{self, Environment};
+use crate::heap::{self, HEAP_VARIABLE};
+use crate::instructions;
 use crate::journal::{self, OUTPUT_VARIABLE, ROWS_FILE, SHORT_VARIABLE};
+use crate::lifeline::PARENT_VARIABLE;
 use crate::profile::{self, FLAMEGRAPH_FILE, PROFILE_VARIABLE};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -32,6 +36,8 @@ pub struct Run<'a> {
     /// Time for all runs: none is begun that would end later, going by the run of the same execution
     /// before, or else by what its spec expects.
     pub budget: Option<Duration>,
+    /// Executions of an earlier run that hold: they are not run again.
+    pub kept: Vec<Execution>,
     /// The suites.
     pub executables: &'a Executables,
     /// The workspace: working folder of the suites, and what `{workspace}` stands for.
@@ -68,7 +74,7 @@ pub fn run(run: &Run<'_>, progress: &mut dyn Progress) -> Result<Results, Harnes
         environment: Environment::read(),
         load_1m_at_end: None,
         specs: run.specs.iter().map(summary).collect(),
-        executions: Vec::new(),
+        executions: run.kept.clone(),
     };
     results.write(run.results_file)?;
     let runs_of = |plan: &Plan| run.rounds.unwrap_or(plan.runs);
@@ -78,6 +84,9 @@ pub fn run(run: &Run<'_>, progress: &mut dyn Progress) -> Result<Results, Harnes
     for round in 1..=run.plans.iter().map(runs_of).max().unwrap_or(0) {
         for plan in run.plans.iter().filter(|plan| round <= runs_of(plan)) {
             at += 1;
+            if is_kept(run, plan, round) {
+                continue;
+            }
             if !fits(run.budget, start.elapsed(), plan, &results) {
                 progress.left_out(&plan.label, round);
                 continue;
@@ -91,6 +100,12 @@ pub fn run(run: &Run<'_>, progress: &mut dyn Progress) -> Result<Results, Harnes
         }
     }
     Ok(results)
+}
+
+fn is_kept(run: &Run<'_>, plan: &Plan, round: u32) -> bool {
+    run.kept
+        .iter()
+        .any(|kept| kept.label == plan.label && kept.round == round)
 }
 
 /// Whether one more run of the plan ends within the budget.
@@ -134,6 +149,7 @@ fn execute(
         wall_s: 0.0,
         resources: None,
         hotspots: Vec::new(),
+        heap: Vec::new(),
         rows: Vec::new(),
     };
     let executable = match run.executables.get(&plan.settings.suite) {
@@ -181,22 +197,35 @@ fn collect(execution: &mut Execution, plan: &Plan, folder: &Path) {
     match journal::read(&folder.join(ROWS_FILE)) {
         Ok(journalled) => {
             execution.rows = journalled.rows;
-            if execution.outcome == Outcome::Completed && !journalled.ended {
+            // A smoke run, which is what callgrind follows, writes no rows.
+            let has_rows = plan.settings.sampling != Some(Sampling::Calls);
+            if execution.outcome == Outcome::Completed && has_rows && !journalled.ended {
                 let detail = "it ended well, but wrote no last line into its rows".to_owned();
                 execution.outcome = Outcome::Failed { detail };
             }
         }
         Err(detail) => execution.outcome = Outcome::Failed { detail },
     }
-    match profile::read(folder) {
-        Ok(hotspots) => execution.hotspots = hotspots,
-        Err(detail) => execution.outcome = Outcome::Failed { detail },
+    if execution.outcome == Outcome::Completed
+        && let Err(detail) = profiles(execution, plan, folder)
+    {
+        execution.outcome = Outcome::Failed { detail };
     }
     if !plan.include_traces {
         for recorded in &mut execution.rows {
             recorded.samples = None;
         }
     }
+}
+
+/// What was seen inside the suite.
+fn profiles(execution: &mut Execution, plan: &Plan, folder: &Path) -> Result<(), String> {
+    execution.hotspots = match plan.settings.sampling {
+        Some(Sampling::Calls) => calls::read(folder)?,
+        _ => profile::read(folder)?,
+    };
+    execution.heap = heap::read(folder)?;
+    Ok(())
 }
 
 /// The flame graph goes beside the folder, which may not stay.
@@ -234,24 +263,63 @@ fn start_child(
     folder: &Path,
 ) -> std::io::Result<Child> {
     let workspace = run.workspace.to_string_lossy();
-    let mut command = Command::new(executable);
+    let mut command = followed(plan, executable, folder)?;
     command
         .args(plan.arguments())
         .current_dir(run.workspace)
         .env(OUTPUT_VARIABLE, folder)
+        .env(PARENT_VARIABLE, std::process::id().to_string())
         .stdin(Stdio::null())
         .stdout(File::create(folder.join("stdout.txt"))?)
         .stderr(File::create(folder.join("stderr.txt"))?);
-    if let Some(hertz) = plan.settings.pprof_hz {
-        command.env(PROFILE_VARIABLE, format!("{hertz:.0}"));
-    }
+    match plan.settings.sampling {
+        Some(Sampling::Stacks(hertz)) => command.env(PROFILE_VARIABLE, format!("{hertz:.0}")),
+        Some(Sampling::Heap) => command.env(HEAP_VARIABLE, "1"),
+        Some(Sampling::Calls) | None => &mut command,
+    };
     if plan.tier == Tier::Micro {
         command.env(SHORT_VARIABLE, "1");
     }
     for (name, value) in &plan.settings.environment {
         command.env(name, value.replace("{workspace}", &workspace));
     }
+    lead_a_group(&mut command);
     command.spawn()
+}
+
+/// The command without its arguments; under callgrind where calls are to be counted.
+fn followed(plan: &Plan, executable: &Path, folder: &Path) -> std::io::Result<Command> {
+    if plan.settings.sampling != Some(Sampling::Calls) {
+        return Ok(Command::new(executable));
+    }
+    let valgrind = instructions::valgrind()
+        .ok_or_else(|| std::io::Error::other("callgrind needs valgrind, which is not installed"))?;
+    let mut counts = std::ffi::OsString::from("--callgrind-out-file=");
+    counts.push(folder.join(CALLS_FILE));
+    let mut command = Command::new(valgrind);
+    command.args(["--tool=callgrind", "--quiet"]);
+    command.arg(counts).arg(executable);
+    Ok(command)
+}
+
+/// The suite and all that it starts form a group, which can be ended as one.
+#[cfg(unix)]
+fn lead_a_group(command: &mut Command) {
+    std::os::unix::process::CommandExt::process_group(command, 0);
+}
+
+#[cfg(not(unix))]
+fn lead_a_group(_: &mut Command) {}
+
+/// Ends a suite and what it started; fails only where it has just ended.
+fn end(child: &mut Child) {
+    #[cfg(unix)]
+    let _ = rustix::process::kill_process_group(
+        rustix::process::Pid::from_child(child),
+        rustix::process::Signal::KILL,
+    );
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 fn wait(
@@ -278,9 +346,7 @@ fn wait(
                 return (Outcome::Failed { detail }, sampler);
             }
             Ok(None) if elapsed > limit => {
-                // Both fail only where the child has just ended.
-                let _ = child.kill();
-                let _ = child.wait();
+                end(&mut child);
                 let limit_s = plan.settings.limit_s;
                 return (Outcome::TimedOut { limit_s }, sampler);
             }
@@ -289,7 +355,7 @@ fn wait(
                 std::thread::sleep(POLL);
             }
             Err(error) => {
-                let _ = child.kill();
+                end(&mut child);
                 let detail = format!("cannot wait for it: {error}");
                 return (Outcome::Failed { detail }, sampler);
             }

@@ -38,15 +38,28 @@ fn main() -> ExitCode {
             let name = file.file_stem().unwrap_or_default().to_string_lossy();
             return measure(suite, file, &name, bound);
         }
-        speculation::measure(suite)?;
+        if is_asked("speculation") {
+            speculation::measure(suite)?;
+        }
         let dir = tempfile::tempdir()?;
         for (name, quantisation, shape) in files(suite.smoke()) {
+            if !is_asked(name) {
+                continue;
+            }
             let file = dir.path().join(format!("{name}.gguf"));
             write_gguf(&file, shape, quantisation, 1)?;
             measure(suite, &file, name, bound)?;
             std::fs::remove_file(&file)?;
         }
         Ok(())
+    })
+}
+
+/// Whether a model, or `speculation`, is asked for: all are, unless `NEURECTOMY_MODELS` names some with
+/// commas between.
+fn is_asked(name: &str) -> bool {
+    std::env::var("NEURECTOMY_MODELS").map_or(true, |asked| {
+        asked.split(',').any(|asked| asked.trim() == name)
     })
 }
 

@@ -33,7 +33,31 @@ pub(crate) fn rows(suite: &mut Suite, engine: &Engine, name: &str) -> Result<(),
     ] {
         suite.record(Row::new(&format!("{name} {measure}"), "ms", value));
     }
+    if !suite.is_short() {
+        long(suite, engine, name)?;
+    }
     served(suite, engine, name)
+}
+
+/// A thousand tokens of one stream, or as many as the model's context has room for.
+fn long(suite: &mut Suite, engine: &Engine, name: &str) -> Result<(), BenchError> {
+    let read = suite.size(8, 32);
+    let context = engine.model().info().context_tokens;
+    let room = context.saturating_sub(read + 1);
+    let tokens = suite.size(16, 1000).min(room);
+    let request = Request::new(prompt(read))
+        .max_tokens(tokens)
+        .sampling(Sampling::random(1))
+        .ignore_end(true);
+    let start = Instant::now();
+    let completion = engine.generate(request)?.finish()?;
+    let seconds = start.elapsed().as_secs_f64();
+    if completion.tokens.len() != tokens {
+        return Err(format!("{} of {tokens} tokens came", completion.tokens.len()).into());
+    }
+    let measure = format!("{name} generation of {tokens} tokens");
+    suite.record(Row::new(&measure, "s", seconds));
+    Ok(())
 }
 
 /// Tokens a second over all streams of a server, prompts included; every stream gets the tokens

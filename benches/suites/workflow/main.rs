@@ -3,6 +3,7 @@
 //! instead of read again.
 
 mod contexts;
+mod endurance;
 mod forty;
 
 use neurectomy::{Collective, CollectiveConfig, WorkflowReport};
@@ -12,7 +13,7 @@ use redb::{Database, ReadableDatabase as _, TableDefinition};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const TABLE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("documents");
 
@@ -21,6 +22,9 @@ fn main() -> ExitCode {
         return contexts::answer(&asked);
     }
     neurectomy_bench::run("workflow", |suite| {
+        if let Some(duration) = endurance::asked()? {
+            return endurance::measure(suite, duration);
+        }
         let dir = tempfile::tempdir()?;
         let documents = dir.path().join("documents");
         let count = write_documents(&documents, suite.size(12, 300))?;
@@ -38,7 +42,11 @@ fn main() -> ExitCode {
         let peer_s = one_by_one(&documents, &dir.path().join("redb"))?;
         record(suite, &full, &again, &plain, peer_s);
         contexts::measure(suite)?;
-        forty::measure(suite)
+        forty::measure(suite)?;
+        if suite.smoke() {
+            endurance::measure(suite, Duration::from_millis(300))?;
+        }
+        Ok(())
     })
 }
 

@@ -2,6 +2,8 @@
 
 use neurectomy_bench::harness::resources::Resources;
 use neurectomy_bench::harness::results::{Execution, FORMAT, Outcome, Results};
+use neurectomy_bench::harness::waits::Waits;
+use neurectomy_bench::heap::Site;
 use neurectomy_bench::journal::{Recorded, Samples, WorkDone};
 use neurectomy_bench::profile::Hotspot;
 use neurectomy_bench::{Environment, Row};
@@ -49,6 +51,11 @@ fn execution(suite: &str, round: u32, rows: Vec<Recorded>) -> Execution {
             voluntary_switches: 10,
             involuntary_switches: 10,
             waited_for_core_s: 0.5,
+            waits: Waits {
+                running: 30,
+                locks: 10,
+                ..Waits::default()
+            },
             memory: (0..40).map(|at| (f64::from(at) / 4.0, 20.0)).collect(),
         }),
         hotspots: vec![Hotspot {
@@ -56,6 +63,13 @@ fn execution(suite: &str, round: u32, rows: Vec<Recorded>) -> Execution {
             self_percent: 60.0,
             total_percent: 80.0,
             samples: 1000,
+            calls: Some(7),
+        }],
+        heap: vec![Site {
+            function: HOSTILE.to_owned(),
+            peak_bytes: 1 << 20,
+            total_bytes: 3 << 20,
+            blocks: 5,
         }],
         rows,
     }

@@ -4,7 +4,7 @@
 //! `storage`, `agents` and, with feature `inference`, `inference`. Ours is a hundred calls of one
 //! function of the component, different ones, in turn; `PLANTED_PERCENT=15` makes 15 of them twice. The
 //! peer is a digest whose time has nothing to do with the component. `PLANTED_ONLY=instructions`
-//! leaves out the times.
+//! leaves out the times, `PLANTED_ONLY=times` the instructions.
 
 use agent_collective::{Agent, AgentConfig, Runtime, Task, TaskContext};
 use neurectomy_bench::instructions::counted;
@@ -59,7 +59,7 @@ fn measure(suite: &mut Suite, function: &str, run: Calls<'_>) -> Result<(), Benc
     let count = calls();
     // What the first calls set up belongs to none of them.
     run(CALLS)?;
-    suite.count_instructions(function, &mut || {
+    count_calls(suite, function, &mut || {
         run(count)?;
         counted(|| run(count)).map(|sum| {
             black_box(sum);
@@ -74,13 +74,31 @@ fn measure(suite: &mut Suite, function: &str, run: Calls<'_>) -> Result<(), Benc
     })
 }
 
+/// Whether times or instructions are asked for; both are where nothing is said.
+fn is_wanted(what: &str) -> bool {
+    let only = std::env::var("PLANTED_ONLY").unwrap_or_default();
+    only.is_empty() || only == what
+}
+
+/// Instructions of the work.
+fn count_calls(
+    suite: &mut Suite,
+    function: &str,
+    work: &mut dyn FnMut() -> Result<(), BenchError>,
+) -> Result<(), BenchError> {
+    if is_wanted("instructions") {
+        suite.count_instructions(function, work)?;
+    }
+    Ok(())
+}
+
 /// Time of the calls, of which `timed` makes as many iterations as asked.
 fn times(
     suite: &mut Suite,
     function: &str,
     timed: &mut dyn FnMut(u64) -> Result<Duration, BenchError>,
 ) -> Result<(), BenchError> {
-    if std::env::var("PLANTED_ONLY").is_ok_and(|only| only == "instructions") {
+    if !is_wanted("times") {
         return Ok(());
     }
     let words: Vec<u64> = (0..16_384).collect();
@@ -184,46 +202,56 @@ impl Agent for Echo {
     }
 }
 
-/// `AgentRef::call` on the worker that asks, 50 questions in a call. Its instructions are not counted:
-/// rustix, by which the runtime reads the threads' clocks, asks the kernel for a page that valgrind has
-/// taken away.
+/// `AgentRef::call` on the worker that asks, 50 questions in a call.
 fn agents(suite: &mut Suite) -> Result<(), BenchError> {
     let runtime = Runtime::builder()
         .workers(1)
         .team(agent_collective::TeamConfig::new("work").capability("work"))
         .build()?;
     let agent = runtime.spawn_agent(AgentConfig::new("echo", "work"), || Echo(0))?;
-    let count = calls() as u64 * 50;
-    // Timed on the worker: how soon it begins is not what is asked here.
-    times(suite, "50 questions", &mut |iterations| {
+    let questions = calls() as u64 * 50;
+    // On the worker: how soon it begins is not what is asked here.
+    let on_worker = |work: fn(&agent_collective::AgentRef<Echo>, u64) -> Answered, times: u64| {
         let agent = agent.clone();
         let task = Task::new("work", move |_: &TaskContext<'_>| {
             let start = Instant::now();
-            for _ in 0..iterations {
-                for question in 0..count {
-                    agent.call(question)?;
-                }
+            for _ in 0..times {
+                work(&agent, questions)?;
             }
             Ok::<_, agent_collective::CollectiveError>(start.elapsed())
         });
-        Ok(runtime.submit(task)?.join()??)
+        Ok::<_, BenchError>(runtime.submit(task)?.join()??)
+    };
+    count_calls(suite, "50 questions", &mut || {
+        on_worker(ask, 1)?;
+        on_worker(|agent, questions| counted(|| ask(agent, questions)), 1).map(drop)
+    })?;
+    times(suite, "50 questions", &mut |iterations| {
+        on_worker(ask, iterations)
     })
 }
 
-/// `Model::forward` of one token, by time alone: the kernels for this machine's CPU are what counts.
+type Answered = Result<(), agent_collective::CollectiveError>;
+
+fn ask(agent: &agent_collective::AgentRef<Echo>, questions: u64) -> Answered {
+    for question in 0..questions {
+        agent.call(question)?;
+    }
+    Ok(())
+}
+
+/// `Model::forward` of one token by a model of one thread. Its instructions are those of the kernels
+/// without AVX-512, its time is that of the kernels for this machine.
 #[cfg(feature = "inference")]
 fn inference(suite: &mut Suite) -> Result<(), BenchError> {
     let model = ryot_inference::Model::toy(42)?;
-    let count = calls();
-    times(suite, "one token", &mut |iterations| {
-        let start = Instant::now();
-        for _ in 0..iterations {
-            for call in 0..count {
-                let mut state = model.new_state();
-                let token = u32::try_from(call % CALLS)?;
-                black_box(model.forward(&mut state, &[token])?);
-            }
+    measure(suite, "one token", &mut |count| {
+        let mut written = 0;
+        for call in 0..count {
+            let mut state = model.new_state();
+            let token = u32::try_from(call % CALLS)?;
+            written += black_box(model.forward(&mut state, &[token])?).vocab() as u64;
         }
-        Ok(start.elapsed())
+        Ok(written)
     })
 }

@@ -1,12 +1,14 @@
 //! A suite with known slowdowns and faults, which the tests of `neurectomy-bench` run.
 //!
 //! `PLANTED_PERCENT=15` makes ours do 15 % more of its work in each iteration. `PLANTED_FAULT` is
-//! `panic`, `error`, `hang` or `abort`, after the first row is written.
+//! `panic`, `error`, `hang`, `hang with a child` or `abort`, after the first row is written; what hangs
+//! leaves the number of its process, or of the child, in the suite's folder.
 
 use neurectomy_bench::suite::Work;
 use neurectomy_bench::{Comparison, Goal, Row};
 use std::hint::black_box;
-use std::process::ExitCode;
+use std::path::Path;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 /// Words that a digest reads.
@@ -39,9 +41,22 @@ fn fault() {
     match std::env::var("PLANTED_FAULT").as_deref() {
         Ok("panic") => panic!("planted panic"),
         Ok("abort") => std::process::abort(),
-        Ok("hang") => std::thread::sleep(Duration::from_secs(600)),
+        Ok("hang") => hang(std::process::id()),
+        Ok("hang with a child") => match Command::new("sleep").arg("600").spawn() {
+            Ok(child) => hang(child.id()),
+            Err(error) => eprintln!("sleep: {error}"),
+        },
         _ => {}
     }
+}
+
+fn hang(process: u32) {
+    let folder = std::env::var_os(neurectomy_bench::journal::OUTPUT_VARIABLE).unwrap_or_default();
+    let file = Path::new(&folder).join("process");
+    if let Err(error) = std::fs::write(&file, format!("{process}\n")) {
+        eprintln!("{}: {error}", file.display());
+    }
+    std::thread::sleep(Duration::from_secs(600));
 }
 
 fn main() -> ExitCode {

@@ -5,12 +5,15 @@ mod plots;
 mod svg;
 mod tables;
 
+use super::campaign::DayRun;
 use super::compare::Compared;
 use super::results::Results;
 
 /// What a report is made of.
 #[derive(Debug)]
 pub struct Report<'a> {
+    /// The days of a campaign, of which the results are; none for a run.
+    pub days: &'a [DayRun],
     /// The results.
     pub results: &'a Results,
     /// Baselines, the oldest first.
@@ -52,6 +55,9 @@ impl Report<'_> {
     fn title(&self) -> String {
         let date = &self.results.environment.date;
         let day = date.split('T').next().unwrap_or(date);
+        if !self.days.is_empty() {
+            return format!("Campaign of {day}");
+        }
         match &self.results.name {
             Some(name) => format!("Benchmarks of {day}, baseline {name}"),
             None => format!("Benchmarks of {day}"),

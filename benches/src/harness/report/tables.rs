@@ -24,20 +24,70 @@ pub(super) struct Table {
 
 /// All tables that have rows.
 pub(super) fn tables(report: &Report<'_>) -> Vec<Table> {
-    let mut all = vec![specs(report), targets(report)];
+    let mut all = vec![days(report), specs(report), targets(report)];
     if let Some((name, compared)) = &report.compared {
         all.push(changes(name, compared));
     }
     all.extend([
         failures(report),
         bottlenecks(report),
+        waits(report),
         hotspots(report),
+        heap(report),
         impact(report),
         roadmap(report),
         rows(report),
     ]);
     all.retain(|table| !table.rows.is_empty());
     all
+}
+
+fn days(report: &Report<'_>) -> Table {
+    let rows = report.days.iter().map(|day| {
+        let (good, all) = day.completed();
+        let results = day.results.as_ref();
+        let executions = || results.iter().flat_map(|results| &results.executions);
+        let wall_s: f64 = executions().map(|run| run.wall_s).sum();
+        let rows: usize = executions().map(|run| run.rows.len()).sum();
+        let load = results.and_then(|results| {
+            let before = results.environment.load_1m?;
+            Some(format!("{before} to {}", results.load_1m_at_end?))
+        });
+        let begun = results.map_or("-", |results| &results.environment.date);
+        vec![
+            day.number.to_string(),
+            day.name.clone(),
+            day.specs.join(", "),
+            if all > 0 {
+                format!("{good} of {all}")
+            } else {
+                "-".to_owned()
+            },
+            rows.to_string(),
+            figure(wall_s),
+            begun.to_owned(),
+            load.unwrap_or_else(|| "-".to_owned()),
+            day.error.clone().unwrap_or_else(|| day.description.clone()),
+        ]
+    });
+    Table {
+        title: "Days".to_owned(),
+        words: "Load is the number of runnable processes over a minute, before and after."
+            .to_owned(),
+        heads: vec![
+            "day",
+            "name",
+            "benchmarks",
+            "executions completed",
+            "rows",
+            "seconds",
+            "begun",
+            "load",
+            "what",
+        ],
+        rows: rows.collect(),
+        is_first: true,
+    }
 }
 
 fn specs(report: &Report<'_>) -> Table {
@@ -264,6 +314,36 @@ fn bottlenecks(report: &Report<'_>) -> Table {
     }
 }
 
+/// Off-CPU time by cause.
+fn waits(report: &Report<'_>) -> Table {
+    let rows = analysis::waits(report.results)
+        .into_iter()
+        .filter_map(|(label, waits)| {
+            let percent = waits.percent()?;
+            let mut row = vec![label, waits.samples().to_string()];
+            row.extend(percent.map(figure));
+            Some(row)
+        });
+    Table {
+        title: "What threads do".to_owned(),
+        words: "Parts of all samples of all threads of all runs, by state and kernel function. A thread of a pool \
+                without work counts under locks like one that waits for a lock."
+            .to_owned(),
+        heads: vec![
+            "execution",
+            "samples",
+            "running %",
+            "locks and parked %",
+            "disk %",
+            "events %",
+            "timers %",
+            "other %",
+        ],
+        rows: rows.collect(),
+        is_first: false,
+    }
+}
+
 /// The first ten functions of each execution's first run with samples.
 fn hotspots(report: &Report<'_>) -> Table {
     let mut seen: Vec<&str> = Vec::new();
@@ -279,19 +359,72 @@ fn hotspots(report: &Report<'_>) -> Table {
                 spot.function.clone(),
                 figure(spot.self_percent),
                 figure(spot.total_percent),
+                spot.calls
+                    .map_or_else(|| "-".to_owned(), |calls| calls.to_string()),
+                figure(spot.self_percent / 2.0),
                 spot.samples.to_string(),
             ]
         }));
     }
     Table {
         title: "Hotspots".to_owned(),
-        words: "Parts of the samples of CPU time, peers and criterion included; a flame graph lies beside the results. \
-                Samples do not count calls. A gain in a function saves at most its share."
+        words: "Parts of the samples of CPU time (pprof; a flame graph lies beside the results) or of the instructions \
+                of a smoke run (callgrind), peers and criterion included. Samples do not count calls. The gain is what \
+                the execution would save if the function itself were twice as fast."
             .to_owned(),
-        heads: vec!["execution", "function", "self %", "with callees %", "samples"],
+        heads: vec![
+            "execution",
+            "function",
+            "self %",
+            "with callees %",
+            "calls",
+            "gain if twice as fast %",
+            "samples or instructions",
+        ],
         rows,
         is_first: false,
     }
+}
+
+/// The ten functions of each execution's first profile of the heap that hold most at its peak.
+fn heap(report: &Report<'_>) -> Table {
+    let mut seen: Vec<&str> = Vec::new();
+    let mut rows = Vec::new();
+    for run in &report.results.executions {
+        if run.heap.is_empty() || seen.contains(&run.label.as_str()) {
+            continue;
+        }
+        seen.push(&run.label);
+        rows.extend(run.heap.iter().take(10).map(|site| {
+            vec![
+                run.label.clone(),
+                site.function.clone(),
+                mib(site.peak_bytes),
+                mib(site.total_bytes),
+                site.blocks.to_string(),
+            ]
+        }));
+    }
+    Table {
+        title: "Heap".to_owned(),
+        words: "By dhat: the function that asked, what of it was alive when the heap was largest, and all that it asked \
+                for. Times of these executions mean nothing."
+            .to_owned(),
+        heads: vec![
+            "execution",
+            "function",
+            "MiB at the peak",
+            "MiB in all",
+            "allocations",
+        ],
+        rows,
+        is_first: false,
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "bytes below 2^52")]
+fn mib(bytes: u64) -> String {
+    figure(bytes as f64 / f64::from(1 << 20))
 }
 
 fn impact(report: &Report<'_>) -> Table {

@@ -2,7 +2,8 @@
 
 use super::schema::{File, Raw, RawTarget};
 use super::{
-    Analysis, Better, CATEGORIES, Figure, Output, Regression, Settings, Spec, Target, Tier,
+    Analysis, Better, CATEGORIES, Figure, Output, Regression, Sampling, Settings, Spec, Target,
+    Tier,
 };
 use crate::harness::HarnessError;
 use std::collections::BTreeSet;
@@ -126,8 +127,13 @@ impl Check<'_> {
         if raw.rows.iter().any(String::is_empty) || raw.rows.is_empty() {
             return Err(self.wrong("rows", "empty", "at least one pattern, none of them empty"));
         }
-        let samples_stacks = raw.profiling.enabled && raw.profiling.sampler == "pprof";
-        let pprof_hz = samples_stacks.then_some(raw.profiling.sample_rate);
+        let sampling = match raw.profiling.sampler.as_str() {
+            _ if !raw.profiling.enabled => None,
+            "pprof" => Some(Sampling::Stacks(raw.profiling.sample_rate)),
+            "dhat" => Some(Sampling::Heap),
+            "callgrind" => Some(Sampling::Calls),
+            _ => None,
+        };
         let execution = analysis.is_none().then(|| Settings {
             suite: raw.category.clone(),
             filter: raw.filter,
@@ -137,12 +143,11 @@ impl Check<'_> {
             samples: raw.samples,
             expected_s: raw.expected_s,
             // With pprof the rate is that of the stacks.
-            sample_rate: if samples_stacks {
-                10.0
-            } else {
-                raw.profiling.sample_rate
+            sample_rate: match sampling {
+                Some(Sampling::Stacks(_)) => 10.0,
+                _ => raw.profiling.sample_rate,
             },
-            pprof_hz,
+            sampling,
         });
         Ok(Spec {
             name: raw.name,
@@ -222,10 +227,20 @@ impl Check<'_> {
     fn profiling(&self, raw: &Raw, tier: Tier) -> Result<(), HarnessError> {
         let profiling = &raw.profiling;
         let most = match profiling.sampler.as_str() {
-            "resources" => 50.0,
+            "resources" | "dhat" | "callgrind" => 50.0,
             "pprof" => 250.0,
-            other => return Err(self.wrong("profiling.sampler", other, "resources, pprof")),
+            other => {
+                return Err(self.wrong(
+                    "profiling.sampler",
+                    other,
+                    "resources, pprof, dhat, callgrind",
+                ));
+            }
         };
+        if profiling.sampler == "dhat" && raw.category == "agents" {
+            let allowed = "another sampler for suite agents, which has an allocator of its own";
+            return Err(self.wrong("profiling.sampler", "dhat", allowed));
+        }
         self.within(
             "profiling.sample_rate",
             profiling.sample_rate,

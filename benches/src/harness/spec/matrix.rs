@@ -1,6 +1,6 @@
 //! A spec's parameters multiplied out to single executions.
 
-use super::{Spec, Tier};
+use super::{Sampling, Spec, Tier};
 use std::collections::BTreeMap;
 
 /// How a spec's suite is started; texts may hold `{parameter}` and `{workspace}`.
@@ -22,8 +22,8 @@ pub struct Settings {
     pub expected_s: Option<f64>,
     /// Samples of memory and CPU per second.
     pub sample_rate: f64,
-    /// Samples of stacks per second of CPU time; none takes no samples.
-    pub pprof_hz: Option<f64>,
+    /// What is looked at inside the suite; none looks at nothing.
+    pub sampling: Option<Sampling>,
 }
 
 /// One execution of a suite, shared by all specs that ask for the same.
@@ -59,6 +59,11 @@ impl Plan {
         let samples = self.settings.samples.unwrap_or(samples);
         let warm_up = warm_up.min(measurement / 3.0);
         let mut arguments: Vec<String> = self.settings.filter.iter().cloned().collect();
+        if self.settings.sampling == Some(Sampling::Calls) {
+            // The smoke run.
+            arguments.push("--test".to_owned());
+            return arguments;
+        }
         arguments.extend([
             "--bench".to_owned(),
             "--noplot".to_owned(),
@@ -129,8 +134,9 @@ fn label(settings: &Settings, tier: Tier) -> String {
     if let Some(samples) = settings.samples {
         label.push_str(&format!(" {samples} samples"));
     }
-    if settings.pprof_hz.is_some() {
-        label.push_str(" pprof");
+    if let Some(sampling) = settings.sampling {
+        label.push(' ');
+        label.push_str(sampling.name());
     }
     format!("{label} ({})", tier.name())
 }

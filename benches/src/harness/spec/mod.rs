@@ -63,6 +63,39 @@ pub enum Analysis {
     Roadmap,
 }
 
+/// What is looked at inside a suite, besides its use of the machine.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Sampling {
+    /// Samples of stacks, so many per second of CPU time, by pprof.
+    Stacks(f64),
+    /// Allocations, by dhat.
+    Heap,
+    /// Instructions and calls of the smoke run, by callgrind.
+    Calls,
+}
+
+impl Sampling {
+    /// The feature that the suite is built with.
+    #[must_use]
+    pub fn feature(self) -> Option<&'static str> {
+        match self {
+            Self::Stacks(_) => Some("pprof"),
+            Self::Heap => Some("dhat"),
+            Self::Calls => None,
+        }
+    }
+
+    /// The name of the sampler in specs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stacks(_) => "pprof",
+            Self::Heap => "dhat",
+            Self::Calls => "callgrind",
+        }
+    }
+}
+
 /// Which direction of a figure is good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
