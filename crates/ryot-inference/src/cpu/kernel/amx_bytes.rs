@@ -12,13 +12,16 @@ use std::arch::x86_64::{
 };
 
 use super::amx::{Configured, TILE_BYTES, TileConfig};
-use super::avx512::{self, AHEAD, by_format};
+use super::avx512::{self, by_format};
 use super::{Sums, WeightTile};
 use crate::cpu::format::{BLOCK, Format, TILE};
 use crate::cpu::rows::RowTile;
 
 /// Fewest rows that are faster here than by byte dot products.
 pub(in crate::cpu) const ROWS_MIN: usize = 5;
+
+/// Bytes of weights that are fetched ahead; the next tile follows in memory.
+const AHEAD: usize = 4096;
 
 /// Sums in tiles 0 to 3; rows and weights of a block in 4 and 5, of the next one in 6 and 7.
 static WHOLE: TileConfig = TileConfig::new([
@@ -138,9 +141,6 @@ unsafe fn start<const F: u8>(
     // SAFETY: lengths were checked by the caller.
     unsafe {
         let bytes = tile.bytes.as_ptr().add(block * format.block_bytes());
-        for line in 0..format.block_bytes() / 64 {
-            _mm_prefetch::<_MM_HINT_T0>(bytes.wrapping_add(AHEAD + line * 64).cast());
-        }
         let x = rows.bytes.as_ptr().add(block * rows.height * BLOCK);
         let weights = if format == Format::Q8 {
             bytes
@@ -181,6 +181,7 @@ unsafe fn product<const F: u8, const M: usize>(
     out: &mut Sums,
 ) {
     let format = const { Format::from_index(F) };
+    let lines = format.block_bytes() / 64;
     let mut sums = [_mm512_setzero_ps(); M];
     let (row_scales, totals) = (rows.scales.as_ptr(), rows.totals.as_ptr());
     // SAFETY: passed on to the caller.
@@ -194,7 +195,12 @@ unsafe fn product<const F: u8, const M: usize>(
             let (scale, minimum) = avx512::scales::<F>(tile, block);
             let at = block * rows.height;
             let halves = work.dots[block % 2].as_ptr().cast::<__m512i>();
+            let ahead = tile.bytes_from(block).wrapping_add(AHEAD);
             for (m, sum) in sums.iter_mut().enumerate() {
+                // asked for at once, the lines would fill the places of those on their way
+                for line in m * lines / M..(m + 1) * lines / M {
+                    _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(line * 64).cast());
+                }
                 let row_scale = _mm512_set1_ps(*row_scales.add(at + m));
                 let add = |half: usize, scale: __m512, sum: __m512| {
                     let dot = _mm512_load_si512(halves.add(half * TILE + m));
