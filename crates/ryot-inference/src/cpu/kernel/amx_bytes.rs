@@ -11,7 +11,7 @@ use std::arch::x86_64::{
     _mm512_setzero_ps, _mm512_store_si512, _mm512_storeu_ps, _mm512_sub_epi8,
 };
 
-use super::amx::{Configured, TILE_BYTES, TileConfig};
+use super::amx::{AHEAD, Configured, TILE_BYTES, TileConfig};
 use super::avx512::{self, by_format};
 use super::{Sums, WeightTile};
 use crate::cpu::format::{BLOCK, Format, TILE};
@@ -19,9 +19,6 @@ use crate::cpu::rows::RowTile;
 
 /// Fewest rows that are faster here than by byte dot products.
 pub(in crate::cpu) const ROWS_MIN: usize = 5;
-
-/// Bytes of weights that are fetched ahead; the next tile follows in memory.
-const AHEAD: usize = 4096;
 
 /// Sums in tiles 0 to 3; rows and weights of a block in 4 and 5, of the next one in 6 and 7.
 static WHOLE: TileConfig = TileConfig::new([
