@@ -1,4 +1,4 @@
-//! Short prompts on matrix tiles of bfloat16: up to thirty-two rows, for which weights pass as fast as
+//! Short prompts on matrix tiles of bfloat16: up to sixteen rows, for which weights should pass as fast as
 //! memory gives them.
 //!
 //! A weight tile goes from its first block to its last while the sums stay in registers, so memory is
@@ -14,15 +14,15 @@ use crate::cpu::bf16_rows::Bf16Rows;
 use crate::cpu::format::TILE;
 
 /// Most rows.
-pub(super) const ROWS_MAX: usize = 2 * TILE;
+pub(super) const ROWS_MAX: usize = TILE;
 
 /// Widened blocks: one is multiplied while the second after it is widened.
 const RING: usize = 4;
 
-/// Sums of both row tiles, and widened blocks.
+/// Sums, and widened blocks.
 #[repr(C, align(64))]
 struct Room {
-    sums: [[[f32; TILE]; TILE]; 2],
+    sums: [[f32; TILE]; TILE],
     ring: [[u8; TILE_BYTES]; RING],
 }
 
@@ -37,10 +37,10 @@ pub(super) unsafe fn multiply(
 ) {
     assert!(rows.rows() <= ROWS_MAX, "{} rows", rows.rows());
     let mut room = Room {
-        sums: [[[0.0; TILE]; TILE]; 2],
+        sums: [[0.0; TILE]; TILE],
         ring: [[0; TILE_BYTES]; RING],
     };
-    let parts = [rows.tile(0, 0).as_ptr(), rows.tile(1, 0).as_ptr()];
+    let part = rows.tile(0, 0);
     // SAFETY: the instructions are there, as the caller vouches.
     let configured = unsafe { Configured::new(&BF16_TILES) };
     for (index, tile) in weights.iter().flatten().enumerate() {
@@ -48,21 +48,9 @@ pub(super) unsafe fn multiply(
         if width == 0 {
             continue;
         }
-        // SAFETY: tiles are configured; both row tiles have the blocks of the weights.
-        by_format!(tile.format, F => unsafe {
-            if rows.rows() <= TILE {
-                product::<F, 1>(tile, parts, &mut room);
-            } else {
-                product::<F, 2>(tile, parts, &mut room);
-            }
-        });
-        for (row, sums) in room
-            .sums
-            .as_flattened()
-            .iter()
-            .enumerate()
-            .take(rows.rows())
-        {
+        // SAFETY: tiles are configured; the rows have the blocks of the weights.
+        by_format!(tile.format, F => unsafe { product::<F>(tile, part.as_ptr(), &mut room) });
+        for (row, sums) in room.sums.iter().enumerate().take(rows.rows()) {
             // SAFETY: nobody else uses the target's columns, as the caller vouches.
             let out = unsafe { target.out.part(row, target.at + index * TILE, width) };
             out.copy_from_slice(&sums[..width]);
@@ -71,20 +59,16 @@ pub(super) unsafe fn multiply(
     drop(configured);
 }
 
-/// Sums of one weight tile and `N` row tiles.
+/// Sums of one weight tile and the rows.
 ///
 /// # Safety
 /// Tiles configured; `rows` good for the blocks of `tile`, which is checked.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512bf16")]
-unsafe fn product<const F: u8, const N: usize>(
-    tile: &WeightTile<'_>,
-    rows: [*const u8; 2],
-    room: &mut Room,
-) {
+unsafe fn product<const F: u8>(tile: &WeightTile<'_>, rows: *const u8, room: &mut Room) {
     let ring: [*mut u8; RING] = room.ring.each_mut().map(|block| block.as_mut_ptr());
     // SAFETY: the caller vouches; a block of the ring is a tile.
     unsafe {
-        asm!("tilezero tmm0", "tilezero tmm1", options(nostack, nomem));
+        asm!("tilezero tmm0", options(nostack, nomem));
         for block in 0..tile.blocks.min(RING / 2) {
             widen::<F, true>(tile, block, ring[block]);
         }
@@ -93,32 +77,19 @@ unsafe fn product<const F: u8, const N: usize>(
             if next < tile.blocks {
                 widen::<F, true>(tile, next, ring[next % RING]);
             }
-            let at = block * TILE_BYTES;
             asm!(
                 "tileloadd tmm4, [{a} + {stride}*1]",
                 "tileloadd tmm6, [{w} + {stride}*1]",
                 "tdpbf16ps tmm0, tmm4, tmm6",
-                a = in(reg) rows[0].add(at),
+                a = in(reg) rows.add(block * TILE_BYTES),
                 w = in(reg) ring[block % RING],
                 stride = in(reg) 64usize,
                 options(nostack, readonly),
             );
-            if N == 2 {
-                asm!(
-                    "tileloadd tmm5, [{a} + {stride}*1]",
-                    "tdpbf16ps tmm1, tmm5, tmm6",
-                    a = in(reg) rows[1].add(at),
-                    stride = in(reg) 64usize,
-                    options(nostack, readonly),
-                );
-            }
         }
-        let [first, second] = &mut room.sums;
         asm!(
             "tilestored [{a} + {stride}*1], tmm0",
-            "tilestored [{b} + {stride}*1], tmm1",
-            a = in(reg) first.as_mut_ptr(),
-            b = in(reg) second.as_mut_ptr(),
+            a = in(reg) room.sums.as_mut_ptr(),
             stride = in(reg) 64usize,
             options(nostack),
         );
