@@ -1,7 +1,7 @@
 //! llama.cpp on the same file, through the crate llama-cpp-2: same threads, same tokens, and turns
 //! taken in one process, so that both sides see the same machine.
 
-use crate::{compare_logits, prompt};
+use crate::{compare_logits, machine, prompt};
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_backend::LlamaBackend;
@@ -65,6 +65,18 @@ fn read(
         batch.add(token, place, &[0], i + 1 == tokens.len())?;
     }
     Ok(context.decode(batch)?)
+}
+
+/// Bytes of memory that loading `file` and reading `tokens` in a context of just that length takes
+/// at most, where the system tells.
+pub(crate) fn peak_memory(file: &Path, tokens: &[u32]) -> Result<Option<u64>, BenchError> {
+    let resident = machine::watch_peak_memory();
+    let peer = LlamaModel::load_from_file(backend()?, file, &LlamaModelParams::default())?;
+    let mut context = context(&peer, tokens.len(), 1)?;
+    let mut batch = LlamaBatch::new(tokens.len(), 1);
+    read(&mut context, &mut batch, tokens, 0)?;
+    std::hint::black_box(context.get_logits());
+    Ok(resident.and_then(machine::grown))
 }
 
 /// Load time, prompts of 128, 512 and 2,048 tokens, and 64 tokens one by one.

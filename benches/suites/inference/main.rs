@@ -20,7 +20,7 @@ mod speculation;
 mod streams;
 
 use neurectomy_bench::models::{LARGE, MEDIUM, Quantisation, SMALL, Shape, TINY, write_gguf};
-use neurectomy_bench::{BenchError, Row, Suite};
+use neurectomy_bench::{BenchError, Goal, Row, Suite};
 use ryot_inference::{Engine, EngineConfig, LoadOptions, Model};
 use std::path::Path;
 use std::process::ExitCode;
@@ -91,16 +91,24 @@ fn measure(suite: &mut Suite, file: &Path, name: &str, bound: f64) -> Result<(),
     let model = Model::load(file, LoadOptions::new())?;
     let load_ms = start.elapsed().as_secs_f64() * 1e3;
     let tokens = suite.size(8, 512);
-    let mut peak = |when: &str| {
-        if let Some(peak) = resident.and_then(machine::grown) {
-            let over = peak as f64 / file_bytes as f64;
-            let measure = format!("{name} peak memory over file bytes, {when}");
-            suite.record(Row::new(&measure, "ratio", over));
-        }
+    let peak = || Some(machine::grown(resident?)? as f64 / file_bytes as f64);
+    let row = |when: &str, over| {
+        let measure = format!("{name} peak memory over file bytes, {when}");
+        Row::new(&measure, "x", over).goal(Goal::OursAtMost(1.2))
     };
-    peak("loaded");
+    if let Some(over) = peak() {
+        suite.record(row("loaded", over));
+    }
     model.forward(&mut model.new_state(), &prompt(tokens))?;
-    peak("loaded and 512 tokens read");
+    if let Some(over) = peak() {
+        let row = row("loaded and 512 tokens read", over);
+        #[cfg(feature = "peer-llama-cpp")]
+        let row = match llama_cpp::peak_memory(file, &prompt(tokens))? {
+            Some(peak) => row.against("llama.cpp", peak as f64 / file_bytes as f64),
+            None => row,
+        };
+        suite.record(row);
+    }
     machine::decode_bandwidth(suite, &model, (file, name), bound)?;
     if std::env::var("NEURECTOMY_CANDLE").as_deref() == Ok("0") {
         suite.record(Row::new(&format!("{name} load, checked"), "ms", load_ms));

@@ -117,15 +117,26 @@ fn rows_do_not_see_each_other() {
     let pool = Pool::new(2).unwrap();
     // whole tiles and parts of tiles, several depths
     let (rows, columns) = (40, 1280);
-    let data = random_blocks(Stored::Q4K, rows, columns, &mut rng);
-    let matrix = packed(Stored::Q4K, rows, columns, &data, &pool);
-    let input: Vec<_> = (0..50).map(|_| random_row(columns, &mut rng)).collect();
+    for stored in STORED {
+        rows_of_do_not_see_each_other(stored, [rows, columns], &pool, &mut rng);
+    }
+}
+
+fn rows_of_do_not_see_each_other(
+    stored: Stored,
+    [rows, columns]: [usize; 2],
+    pool: &Pool,
+    rng: &mut SplitMix64,
+) {
+    let data = random_blocks(stored, rows, columns, rng);
+    let matrix = packed(stored, rows, columns, &data, pool);
+    let input: Vec<_> = (0..50).map(|_| random_row(columns, rng)).collect();
     let isa = Isa::detect();
     let bytes = |input: &[Vec<f32>]| {
         let mut out = vec![0f32; input.len() * rows];
         multiply_all(
             isa,
-            &pool,
+            pool,
             &mut byte_rows(isa, input),
             &mut out,
             rows,
@@ -136,7 +147,7 @@ fn rows_do_not_see_each_other() {
     let bf16 = |input: &[Vec<f32>]| {
         let mut out = vec![0f32; input.len() * rows];
         multiply_prompt(
-            &pool,
+            pool,
             &bf16_rows(isa, input),
             &mut out,
             rows,
@@ -150,7 +161,7 @@ fn rows_do_not_see_each_other() {
         assert_eq!(
             alone,
             together[index * rows..(index + 1) * rows],
-            "row {index}"
+            "{stored:?} row {index}"
         );
     }
     if Isa::has_bf16_tiles() {
@@ -160,8 +171,13 @@ fn rows_do_not_see_each_other() {
             assert_eq!(
                 alone,
                 together[index * rows..(index + 1) * rows],
-                "row {index}"
+                "{stored:?} row {index}"
             );
+        }
+        // one tile of rows, and two
+        for count in [16, 17, 32] {
+            let some = bf16(&input[..count]);
+            assert_eq!(some, together[..count * rows], "{stored:?} {count} rows");
         }
     }
 }

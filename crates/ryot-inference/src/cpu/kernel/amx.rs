@@ -10,7 +10,7 @@
 
 use std::arch::asm;
 use std::arch::x86_64::{
-    __cpuid, __cpuid_count, __m512, __m512bh, __m512i, _MM_HINT_T1, _mm_prefetch,
+    __cpuid, __cpuid_count, __m512, __m512bh, __m512i, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch,
     _mm512_castsi512_ps, _mm512_cvtne2ps_pbh, _mm512_fmadd_ps, _mm512_loadu_si512,
     _mm512_mask_permutexvar_epi8, _mm512_permutexvar_ps, _mm512_set1_epi32, _mm512_set1_ps,
     _mm512_setr_epi32, _mm512_storeu_si512, _mm512_sub_ps,
@@ -18,10 +18,14 @@ use std::arch::x86_64::{
 
 use super::super::bf16_rows::Bf16Rows;
 use super::WeightTile;
-use super::avx512::{self, by_format};
+use super::amx_few;
+use super::avx512::{self, GROUPS, by_format};
 use crate::cpu::buffer::Buffer;
 use crate::cpu::format::{Format, TILE};
 use crate::cpu::shared::SharedRows;
+
+/// Bytes of weights that few rows, and batches of generated tokens, fetch ahead; the next tile follows in memory.
+pub(super) const AHEAD: usize = 4096;
 
 /// Whether the processor has tiles of bfloat16 and of bytes, and the system lets this process use
 /// them.
@@ -185,6 +189,11 @@ pub(in crate::cpu) unsafe fn multiply(
     let blocks = rows.blocks();
     assert!(weights.iter().flatten().all(|t| t.blocks == blocks));
     weights.iter().flatten().for_each(avx512::check);
+    if rows.rows() <= amx_few::ROWS_MAX {
+        // SAFETY: passed on to the caller.
+        unsafe { amx_few::multiply(weights, rows, target) };
+        return;
+    }
     let row_pairs = rows.tiles() / 2;
     workspace
         .sums
@@ -299,7 +308,7 @@ impl Widening<'_> {
             // SAFETY: within the piece; passed on to the caller.
             unsafe {
                 let out = self.out.add((half * DEPTH + step) * TILE_BYTES);
-                by_format!(tile.format, F => widen::<F>(tile, self.first + step, out));
+                by_format!(tile.format, F => widen::<F, false>(tile, self.first + step, out));
             }
             self.done += 1;
         }
@@ -464,12 +473,16 @@ impl Bias {
 }
 
 /// Widens a block: sixteen lines, line `p` holding columns `2p` and `2p + 1` of each of the sixteen
-/// weight rows.
+/// weight rows. With `FETCH`, asks for as much of what follows in memory.
 ///
 /// # Safety
 /// `tile` checked, `out` good for a tile, instructions there.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512bf16")]
-unsafe fn widen<const F: u8>(tile: &WeightTile<'_>, block: usize, out: *mut u8) {
+pub(super) unsafe fn widen<const F: u8, const FETCH: bool>(
+    tile: &WeightTile<'_>,
+    block: usize,
+    out: *mut u8,
+) {
     let format = const { Format::from_index(F) };
     let bias = const { Bias::of(Format::from_index(F)) };
     let picks = const { &picks(Bias::of(Format::from_index(F)).to) };
@@ -505,7 +518,14 @@ unsafe fn widen<const F: u8>(tile: &WeightTile<'_>, block: usize, out: *mut u8) 
         } else {
             first_half
         };
+        let lines = format.block_bytes() / 64;
         for (g, group) in groups.iter().enumerate() {
+            if FETCH {
+                let ahead = tile.bytes_from(block).wrapping_add(AHEAD);
+                for line in g * lines / GROUPS..(g + 1) * lines / GROUPS {
+                    _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(line * 64).cast());
+                }
+            }
             let scales = if g < 4 { &first_half } else { &second_half };
             for (pair, picks) in picks.iter().enumerate() {
                 macro_rules! half {

@@ -11,8 +11,8 @@ use std::arch::x86_64::{
     _mm512_setzero_ps, _mm512_store_si512, _mm512_storeu_ps, _mm512_sub_epi8,
 };
 
-use super::amx::{Configured, TILE_BYTES, TileConfig};
-use super::avx512::{self, AHEAD, by_format};
+use super::amx::{AHEAD, Configured, TILE_BYTES, TileConfig};
+use super::avx512::{self, by_format};
 use super::{Sums, WeightTile};
 use crate::cpu::format::{BLOCK, Format, TILE};
 use crate::cpu::rows::RowTile;
@@ -138,9 +138,6 @@ unsafe fn start<const F: u8>(
     // SAFETY: lengths were checked by the caller.
     unsafe {
         let bytes = tile.bytes.as_ptr().add(block * format.block_bytes());
-        for line in 0..format.block_bytes() / 64 {
-            _mm_prefetch::<_MM_HINT_T0>(bytes.wrapping_add(AHEAD + line * 64).cast());
-        }
         let x = rows.bytes.as_ptr().add(block * rows.height * BLOCK);
         let weights = if format == Format::Q8 {
             bytes
@@ -181,6 +178,7 @@ unsafe fn product<const F: u8, const M: usize>(
     out: &mut Sums,
 ) {
     let format = const { Format::from_index(F) };
+    let lines = format.block_bytes() / 64;
     let mut sums = [_mm512_setzero_ps(); M];
     let (row_scales, totals) = (rows.scales.as_ptr(), rows.totals.as_ptr());
     // SAFETY: passed on to the caller.
@@ -194,7 +192,12 @@ unsafe fn product<const F: u8, const M: usize>(
             let (scale, minimum) = avx512::scales::<F>(tile, block);
             let at = block * rows.height;
             let halves = work.dots[block % 2].as_ptr().cast::<__m512i>();
+            let ahead = tile.bytes_from(block).wrapping_add(AHEAD);
             for (m, sum) in sums.iter_mut().enumerate() {
+                // asked for at once, the lines would fill the places of those on their way
+                for line in m * lines / M..(m + 1) * lines / M {
+                    _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(line * 64).cast());
+                }
                 let row_scale = _mm512_set1_ps(*row_scales.add(at + m));
                 let add = |half: usize, scale: __m512, sum: __m512| {
                     let dot = _mm512_load_si512(halves.add(half * TILE + m));

@@ -13,7 +13,7 @@ use crate::cpu::format::{BLOCK, Format, SUPER, TILE};
 use crate::cpu::rows::RowTile;
 
 /// Groups of a block.
-const GROUPS: usize = BLOCK / 4;
+pub(super) const GROUPS: usize = BLOCK / 4;
 
 /// Bytes of weights that are fetched ahead; the next tile follows in memory.
 pub(super) const AHEAD: usize = 2048;

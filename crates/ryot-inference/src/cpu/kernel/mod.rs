@@ -12,6 +12,8 @@ pub(super) mod amx_attention;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod amx_bytes;
 #[cfg(target_arch = "x86_64")]
+mod amx_few;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
