@@ -19,3 +19,5 @@ cargo run --release --locked --package neurectomy-examples --example speculate -
 cargo run --release --locked --package neurectomy-examples --example embed
 cargo run --release --locked --package neurectomy-examples --example splice_cascade
 cargo run --release --locked --package neurectomy-examples --example train_tiny -- --check
+cargo run --release --locked --package neurectomy-examples --example traces
+cargo run --release --locked --package neurectomy-examples --example metrics

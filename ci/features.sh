@@ -22,5 +22,5 @@ features sigma-vault encryption async
 features agent-collective
 features ryot-inference grammar
 features neurectomy
-features neurectomy-examples sketches sigma-lang sigma-vault agent-collective ryot-inference train workflow
-features neurectomy-bench sketches compression storage peer-lmdb peer-sled peer-caches agents inference workflow harness planted pprof
+features neurectomy-examples sketches sigma-lang sigma-vault agent-collective ryot-inference train workflow telemetry
+features neurectomy-bench sketches compression storage peer-lmdb peer-sled peer-caches agents inference workflow harness planted pprof dhat
