@@ -18,6 +18,7 @@ mod llama_cpp;
 mod machine;
 mod speculation;
 mod streams;
+mod window;
 
 use neurectomy_bench::models::{LARGE, MEDIUM, Quantisation, SMALL, Shape, TINY, write_gguf};
 use neurectomy_bench::{BenchError, Goal, Row, Suite};
@@ -41,6 +42,9 @@ fn main() -> ExitCode {
         if is_asked("speculation") {
             speculation::measure(suite)?;
         }
+        if is_asked("window") {
+            window::measure(suite)?;
+        }
         let dir = tempfile::tempdir()?;
         for (name, quantisation, shape) in files(suite.smoke()) {
             if !is_asked(name) {
@@ -55,7 +59,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// Whether a model, or `speculation`, is asked for: all are, unless `NEURECTOMY_MODELS` names some with
+/// Whether a model, `speculation` or `window` is asked for: all are, unless `NEURECTOMY_MODELS` names some with
 /// commas between.
 fn is_asked(name: &str) -> bool {
     std::env::var("NEURECTOMY_MODELS").map_or(true, |asked| {

@@ -51,7 +51,8 @@ pub use error::{BoxError, InferError, Result};
 pub use grammar::Constraint;
 pub use grammar::ToolCall;
 pub use kv::{
-    BlockKey, KvBlock, KvElement, KvShape, KvState, KvValues, MemoryPrefixStore, PrefixStore,
+    BlockKey, KvBlock, KvElement, KvShape, KvState, KvValues, KvWindow, MemoryPrefixStore,
+    PrefixStore,
 };
 pub use model::{Architecture, Logits, Model, ModelInfo, State};
 pub use sampler::{Sampler, Sampling};

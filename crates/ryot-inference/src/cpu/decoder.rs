@@ -138,6 +138,13 @@ impl CpuDecoder {
         }
     }
 
+    /// Drops tokens `start..end` of the `held` ones of `kv`; those behind them move up, as if they
+    /// stood there from the beginning.
+    pub(crate) fn forget(&self, kv: &mut CpuKv, [start, end, held]: [usize; 3]) {
+        let back = self.rope.back(end - start);
+        kv.forget(self.isa, [start, end, held], &back);
+    }
+
     /// Evaluates all parts together; fills `out` with what `wish` says, in order. What `out` held
     /// before is memory to be used again.
     pub(crate) fn forward(

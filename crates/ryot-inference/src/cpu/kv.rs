@@ -239,7 +239,7 @@ impl CpuKv {
         out
     }
 
-    fn read_key(&self, keys: &[u32], token: usize, out: &mut KvValues) {
+    pub(super) fn read_key(&self, keys: &[u32], token: usize, out: &mut KvValues) {
         let head_dim = self.layout.head_dim;
         let words = keys[self.layout.key_word(token, 0)..].iter().step_by(GROUP);
         match out {
@@ -254,7 +254,7 @@ impl CpuKv {
         }
     }
 
-    fn read_value(&self, values: &[u32], token: usize, out: &mut KvValues) {
+    pub(super) fn read_value(&self, values: &[u32], token: usize, out: &mut KvValues) {
         let head_dim = self.layout.head_dim;
         for column in (0..head_dim).step_by(GROUP) {
             let at = self.layout.value_word(token, column);

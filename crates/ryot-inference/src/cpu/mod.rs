@@ -9,6 +9,7 @@ mod build;
 mod decoder;
 mod dense;
 mod elementwise;
+mod forget;
 mod format;
 #[cfg(target_arch = "x86_64")]
 mod gated;

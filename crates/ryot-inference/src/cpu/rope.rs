@@ -58,6 +58,22 @@ impl RopeTable {
     }
 }
 
+impl RopeTable {
+    /// What turns a head that stands somewhere to the place `by` tokens before; one row.
+    pub(crate) fn back(&self, by: usize) -> Angles {
+        #[expect(clippy::cast_precision_loss, reason = "positions are below 2^53")]
+        let angles = self.frequencies.iter().map(|f| -(by as f64) * f);
+        #[expect(clippy::cast_possible_truncation, reason = "the tables are f32")]
+        let (sin, cos) = angles.map(|a| (a.sin() as f32, a.cos() as f32)).unzip();
+        Angles {
+            cos,
+            sin,
+            each: self.frequencies.len(),
+            pairs: self.pairs,
+        }
+    }
+}
+
 impl Angles {
     /// Rotates one head of row `row`.
     pub(crate) fn turn(&self, isa: Isa, row: usize, head: &mut [f32]) {

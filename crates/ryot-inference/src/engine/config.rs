@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use crate::error::{InferError, Result};
-use crate::kv::PrefixStore;
+use crate::kv::{KvWindow, PrefixStore, WINDOW_MIN};
 use crate::model::Model;
 use crate::speculate::{Speculation, SpeculationSettings};
 
@@ -19,6 +19,7 @@ pub struct EngineConfig {
     prefix_block_tokens: Option<usize>,
     prefix_keep_generated: bool,
     speculation: Option<Speculation>,
+    kv_window: Option<KvWindow>,
 }
 
 /// Checked settings.
@@ -28,6 +29,7 @@ pub(super) struct Settings {
     pub(super) context_tokens: usize,
     pub(super) prefix: Option<PrefixSettings>,
     pub(super) speculation: Option<SpeculationSettings>,
+    pub(super) window: Option<KvWindow>,
 }
 
 #[derive(Clone)]
@@ -99,7 +101,26 @@ impl EngineConfig {
         self
     }
 
+    /// Forgets the middle of texts that grow longer than a window, so that they may grow beyond the
+    /// context in constant memory. Default: none, a text ends where the context does.
+    ///
+    /// With a window, prompts may be of any length, and [`EngineConfig::context_tokens_max`] limits
+    /// the window alone. Only on the native backend. What it costs in quality stands in the rows of
+    /// the suite `inference`. Blocks for a prefix store are made of what came before anything was
+    /// forgotten.
+    pub fn kv_window(mut self, window: KvWindow) -> Self {
+        self.kv_window = Some(window);
+        self
+    }
+
     pub(super) fn validate(self, model: &Model) -> Result<Settings> {
+        if self.kv_window.is_some() && !model.forgets() {
+            return Err(InferError::Unsupported {
+                feature: "kv_window",
+                value: "the candle backend".to_owned(),
+                supported: "the native backend",
+            });
+        }
         let speculation = self.speculation.clone();
         let mut settings = self.validate_sizes(model.info().context_tokens)?;
         settings.speculation = speculation.map(|s| s.validate(model)).transpose()?;
@@ -113,6 +134,16 @@ impl EngineConfig {
         };
         let chunk = self.prefill_chunk_tokens.unwrap_or(PREFILL_CHUNK_DEFAULT);
         let block = self.prefix_block_tokens.unwrap_or(BLOCK_DEFAULT);
+        if let Some(window) = self.kv_window {
+            check(
+                "kv_window",
+                window.tokens(),
+                "tokens",
+                WINDOW_MIN..=context_tokens,
+            )?;
+            let sinks = 0..=window.tokens() / 2;
+            check("kv_window sinks", window.sink_tokens(), "tokens", sinks)?;
+        }
         let block_tokens = check("prefix_block_tokens", block, "tokens", 1..=BLOCK_MAX)?;
         Ok(Settings {
             prefill_chunk_tokens: check_chunk(chunk)?,
@@ -123,6 +154,7 @@ impl EngineConfig {
                 keep_generated: self.prefix_keep_generated,
             }),
             speculation: None,
+            window: self.kv_window,
         })
     }
 }
@@ -159,6 +191,7 @@ impl std::fmt::Debug for EngineConfig {
             .field("prefix_block_tokens", &self.prefix_block_tokens)
             .field("prefix_keep_generated", &self.prefix_keep_generated)
             .field("speculation", &self.speculation)
+            .field("kv_window", &self.kv_window)
             .finish()
     }
 }
@@ -196,6 +229,18 @@ mod tests {
             (
                 EngineConfig::new().prefix_block_tokens(0),
                 "prefix_block_tokens",
+            ),
+            (
+                EngineConfig::new().kv_window(KvWindow::new(15)),
+                "kv_window is 15 tokens",
+            ),
+            (
+                EngineConfig::new().kv_window(KvWindow::new(1001)),
+                "kv_window is 1001 tokens",
+            ),
+            (
+                EngineConfig::new().kv_window(KvWindow::new(100).sinks(51)),
+                "kv_window sinks",
             ),
         ] {
             let message = config.validate_sizes(1000).err().unwrap().to_string();

@@ -119,11 +119,14 @@ impl Generation {
         let Some(speculator) = &mut self.speculator else {
             return Ok(());
         };
+        sequence.make_way()?;
         // a guess in the last place would have nothing to follow it
         let most = sequence.tokens_left().saturating_sub(1);
+        let most = most.min(sequence.room().saturating_sub(1));
         let guesses = speculator.guess(sequence.tokens(), most)?;
         let held = sequence.state.len();
-        let mut input = sequence.tokens().get(held..).unwrap_or_default().to_vec();
+        let new = sequence.evaluated()..;
+        let mut input = sequence.tokens().get(new).unwrap_or_default().to_vec();
         let first = input.len().saturating_sub(1);
         input.extend_from_slice(&guesses);
         let logits = model.forward_generated(&mut sequence.state, &input)?;
@@ -156,6 +159,7 @@ impl Generation {
                 return Ok(false);
             }
             let prompt = sequence.prompt_left() > 0;
+            sequence.make_way()?;
             let part = sequence.part(settings.prefill_chunk_tokens);
             model.forward_batch(&mut [part], prompt, &mut self.logits)?;
             if sequence.prompt_left() == 0 {

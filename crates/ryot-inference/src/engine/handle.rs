@@ -110,7 +110,7 @@ impl Engine {
         if prompt.is_empty() {
             return Err(InferError::EmptyPrompt);
         }
-        if prompt.len() > limit {
+        if prompt.len() > limit && self.shared.settings.window.is_none() {
             return Err(InferError::PromptTooLong {
                 prompt_tokens: prompt.len(),
                 limit,

@@ -30,6 +30,8 @@ pub struct Metrics {
     pub prompt_tokens: usize,
     /// Prompt tokens whose keys and values came from the prefix store.
     pub restored_tokens: usize,
+    /// Tokens whose keys and values were dropped for a [`KvWindow`](crate::KvWindow).
+    pub forgotten_tokens: usize,
     /// Tokens generated, without an end-of-sequence token.
     pub generated_tokens: usize,
     /// From `submit` to the first step; zero for a generation without a server.

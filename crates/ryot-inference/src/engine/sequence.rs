@@ -11,6 +11,7 @@ use super::{CancelToken, FinishReason, Metrics, Piece, Request};
 use crate::error::Result;
 #[cfg(feature = "grammar")]
 use crate::grammar::Matcher;
+use crate::kv::KvWindow;
 use crate::model::State;
 use crate::sampler::{Sampler, log_probability};
 use crate::tokenizer::StreamDecoder;
@@ -35,12 +36,15 @@ pub(super) struct Sequence {
     finished: Option<FinishReason>,
     clock: Clock,
     restored_tokens: usize,
+    /// Tokens that the state held and does no more.
+    forgotten_tokens: usize,
 }
 
 /// What ends a request.
 struct Limits {
     max_tokens: usize,
     context_tokens: usize,
+    window: Option<KvWindow>,
     ignore_end: bool,
     logprobs: bool,
     cancel: Option<CancelToken>,
@@ -82,7 +86,11 @@ impl Sequence {
     pub(super) fn new(shared: Arc<Shared>, prompt: Vec<u32>, request: Request) -> Result<Self> {
         let limits = Limits {
             max_tokens: request.max_tokens,
-            context_tokens: shared.settings.context_tokens,
+            context_tokens: match shared.settings.window {
+                None => shared.settings.context_tokens,
+                Some(_) => usize::MAX,
+            },
+            window: shared.settings.window,
             ignore_end: request.ignore_end,
             logprobs: request.logprobs,
             cancel: request.cancel,
@@ -106,6 +114,7 @@ impl Sequence {
             finished: None,
             clock: Clock::start(),
             restored_tokens: 0,
+            forgotten_tokens: 0,
             shared,
         })
     }
@@ -134,7 +143,8 @@ impl Sequence {
     /// Tokens that the state may come to hold.
     pub(super) fn tokens_max(&self) -> usize {
         let all = self.prompt_tokens.saturating_add(self.limits.max_tokens);
-        all.min(self.limits.context_tokens)
+        let window = self.limits.window.map_or(usize::MAX, |w| w.tokens());
+        all.min(self.limits.context_tokens).min(window)
     }
 
     /// Tokens that may still be generated.
@@ -146,7 +156,33 @@ impl Sequence {
 
     /// Prompt tokens that are not evaluated yet.
     pub(super) fn prompt_left(&self) -> usize {
-        self.prompt_tokens.saturating_sub(self.state.len())
+        self.prompt_tokens.saturating_sub(self.evaluated())
+    }
+
+    /// Tokens that were evaluated, forgotten ones too.
+    pub(super) fn evaluated(&self) -> usize {
+        self.state.len() + self.forgotten_tokens
+    }
+
+    /// Tokens that the state has room for before something is forgotten.
+    pub(super) fn room(&self) -> usize {
+        let tokens = self.limits.window.map_or(usize::MAX, |w| w.tokens());
+        tokens.saturating_sub(self.state.len())
+    }
+
+    /// Forgets the oldest tokens of a full window; when that is depends on the tokens alone, not on
+    /// the pieces that they are evaluated in.
+    pub(super) fn make_way(&mut self) -> Result<()> {
+        let Some(window) = self.limits.window.filter(|_| self.room() == 0) else {
+            return Ok(());
+        };
+        // what follows is no longer a prefix
+        self.keep();
+        let oldest = window.oldest();
+        let count = oldest.len();
+        self.shared.model.forget(&mut self.state, oldest)?;
+        self.forgotten_tokens += count;
+        Ok(())
     }
 
     pub(super) fn restored_tokens(&self) -> usize {
@@ -163,6 +199,7 @@ impl Sequence {
     pub(super) fn update(&self, metrics: &mut Metrics) {
         metrics.prompt_tokens = self.prompt_tokens;
         metrics.restored_tokens = self.restored_tokens;
+        metrics.forgotten_tokens = self.forgotten_tokens;
         metrics.generated_tokens = self.generated_tokens();
         metrics.queue_time = self.clock.queued;
         metrics.time_to_first_token = self.clock.first;
@@ -192,14 +229,16 @@ impl Sequence {
     /// Fills the empty state from the prefix store.
     pub(super) fn restore(&mut self) {
         if let Some(prefix) = &mut self.prefix {
-            prefix.restore(&mut self.state, &self.tokens);
+            let held = self.limits.window.map_or(usize::MAX, |w| w.tokens());
+            let first = self.tokens.get(..held).unwrap_or(&self.tokens);
+            prefix.restore(&mut self.state, first);
             self.restored_tokens = self.state.len();
         }
     }
 
     /// Puts what the prefix store does not hold yet.
     pub(super) fn keep(&mut self) {
-        if let Some(prefix) = &mut self.prefix {
+        if let Some(prefix) = self.prefix.as_mut().filter(|_| self.forgotten_tokens == 0) {
             prefix.keep(&self.state, self.prompt_tokens);
         }
     }
@@ -207,11 +246,12 @@ impl Sequence {
     /// The state, and at most `count` tokens to evaluate next; tokens of the prompt and generated
     /// ones never come in one part.
     pub(super) fn part(&mut self, count: usize) -> (&mut State, &[u32]) {
-        let held = self.state.len();
+        let held = self.evaluated();
         let phase_end = match held < self.prompt_tokens {
             true => self.prompt_tokens,
             false => self.tokens.len(),
         };
+        let count = count.min(self.room());
         let end = held.saturating_add(count).min(phase_end);
         let tokens = self.tokens.get(held..end).unwrap_or_default();
         (&mut self.state, tokens)

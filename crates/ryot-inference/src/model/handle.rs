@@ -188,6 +188,46 @@ impl Model {
         self.run(state, tokens, Rows::All, Phase::Decode)
     }
 
+    /// Drops the tokens of a range of those that `state` holds; the later ones move up by as many
+    /// places, and their keys are turned accordingly. What was computed with the dropped tokens in
+    /// sight stays as it is. For texts that grow beyond a window; see [`KvWindow`](crate::KvWindow).
+    ///
+    /// Cost: the keys and values behind the range are copied once. Keys are rounded again where they
+    /// are kept as bfloat16.
+    ///
+    /// # Errors
+    /// [`InferError::ModelMismatch`] for a state of another model, [`InferError::Parameter`] for a
+    /// range that is not held or is of a single token, [`InferError::Unsupported`] on the candle
+    /// backend.
+    pub fn forget(&self, state: &mut State, tokens: std::ops::Range<usize>) -> Result<()> {
+        self.check_state(state)?;
+        let (start, end, held) = (tokens.start, tokens.end, state.len());
+        if start > end || end > held || end - start == 1 {
+            let (value, allowed) = (
+                format!("{start}..{end}"),
+                format!("none or two and more of the {held} tokens held"),
+            );
+            return Err(InferError::parameter("forget", value, allowed));
+        }
+        match (&self.inner.engine, &mut state.store) {
+            (Engine::Cpu(decoder), Store::Cpu(kv)) => decoder.forget(kv, [start, end, held]),
+            _ => {
+                return Err(InferError::Unsupported {
+                    feature: "forget",
+                    value: "the candle backend".to_owned(),
+                    supported: "the native backend",
+                });
+            }
+        }
+        state.tokens.drain(start..end);
+        Ok(())
+    }
+
+    /// Whether [`Model::forget`] is there.
+    pub(crate) fn forgets(&self) -> bool {
+        matches!(self.inner.engine, Engine::Cpu(_))
+    }
+
     fn run(&self, state: &mut State, tokens: &[u32], rows: Rows, phase: Phase) -> Result<Logits> {
         self.check_call(state, tokens)?;
         let values = match &self.inner.engine {
@@ -260,14 +300,7 @@ impl Model {
 
     /// What a call must fulfil: a state of this model, and tokens of its vocabulary.
     fn check_call(&self, state: &State, tokens: &[u32]) -> Result<()> {
-        let expected = self.inner.info.fingerprint;
-        if state.fingerprint() != expected {
-            return Err(InferError::ModelMismatch {
-                what: "state",
-                found: state.fingerprint(),
-                expected,
-            });
-        }
+        self.check_state(state)?;
         if tokens.is_empty() {
             return Err(InferError::NoTokens);
         }
@@ -276,6 +309,18 @@ impl Model {
             Some(&token) => Err(InferError::TokenOutOfRange { token, vocab }),
             None => Ok(()),
         }
+    }
+
+    fn check_state(&self, state: &State) -> Result<()> {
+        let expected = self.inner.info.fingerprint;
+        if state.fingerprint() != expected {
+            return Err(InferError::ModelMismatch {
+                what: "state",
+                found: state.fingerprint(),
+                expected,
+            });
+        }
+        Ok(())
     }
 
     /// Renders a conversation with the model's own template, ready for the assistant's turn.

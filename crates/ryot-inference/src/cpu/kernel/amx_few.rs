@@ -69,8 +69,9 @@ unsafe fn product<const F: u8>(tile: &WeightTile<'_>, rows: *const u8, room: &mu
     // SAFETY: the caller vouches; a block of the ring is a tile.
     unsafe {
         asm!("tilezero tmm0", options(nostack, nomem));
-        for block in 0..tile.blocks.min(RING / 2) {
-            widen::<F, true>(tile, block, ring[block]);
+        let first = ring.iter().enumerate().take(tile.blocks.min(RING / 2));
+        for (block, room) in first {
+            widen::<F, true>(tile, block, *room);
         }
         for block in 0..tile.blocks {
             let next = block + RING / 2;

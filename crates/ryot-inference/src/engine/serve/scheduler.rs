@@ -93,6 +93,13 @@ impl Running {
         }
     }
 
+    /// Has its sequence forget what a full window asks for.
+    fn make_way(&mut self) {
+        if let Err(error) = self.job.sequence.make_way() {
+            self.fail(error);
+        }
+    }
+
     fn reads_prompt(&self) -> bool {
         self.stage == Stage::Prompt && self.outcome.is_none()
     }
@@ -261,6 +268,9 @@ impl Scheduler {
 
     /// Evaluates a step's worth of prompts; whether there was any.
     fn read_prompts(&mut self) -> bool {
+        for running in self.running.iter_mut().filter(|r| r.reads_prompt()) {
+            running.make_way();
+        }
         let mut reading: Vec<&mut Running> = self
             .running
             .iter_mut()
@@ -268,7 +278,7 @@ impl Scheduler {
             .collect();
         let left: Vec<usize> = reading
             .iter()
-            .map(|r| r.job.sequence.prompt_left())
+            .map(|r| r.job.sequence.prompt_left().min(r.job.sequence.room()))
             .collect();
         let shares = share(self.limits.prefill_chunk_tokens, &left);
         let mut batch: Vec<(&mut Running, usize)> =
@@ -309,6 +319,10 @@ impl Scheduler {
     /// One token of every request that has read its prompt.
     fn decode(&mut self) {
         let ready = |r: &&mut Running| r.stage == Stage::Decode && r.outcome.is_none();
+        self.running
+            .iter_mut()
+            .filter(ready)
+            .for_each(Running::make_way);
         let mut batch: Vec<(&mut Running, usize)> = self
             .running
             .iter_mut()
