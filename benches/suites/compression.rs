@@ -7,6 +7,8 @@
 
 #[path = "compression_goals.rs"]
 mod compression_goals;
+#[path = "compression_kv.rs"]
+mod compression_kv;
 #[path = "compression_records.rs"]
 mod compression_records;
 
@@ -34,7 +36,8 @@ fn main() -> ExitCode {
         classes(suite, &inputs)?;
         noise(suite)?;
         compression_goals::rows(suite, &inputs)?;
-        compression_records::rows(suite, &inputs)
+        compression_records::rows(suite, &inputs)?;
+        compression_kv::rows(suite, &inputs)
     })
 }
 
