@@ -190,9 +190,12 @@ impl Options {
     }
 
     /// How many bytes of small records are written, at least, between two snapshots of the index,
-    /// which opening reads instead of the segments; also at least twice that by which the index is larger. A
-    /// record counts as 112 bytes and an eighth of its length, in proportion to the time that it
-    /// takes at opening. Default 16 MiB; any value. The writer that reaches it writes the snapshot (12 to 18 bytes per key).
+    /// which opening reads instead of the segments; where the index is larger than that, also twice
+    /// as many as it is larger. A record counts as 112 bytes and an eighth of its length, in
+    /// proportion to the time that it takes at opening: 16 MiB are 125,000 records of 176 bytes.
+    /// Where more than 32 MiB are not durable then, as with longer records, up to as much again is
+    /// written before the snapshot. Default 16 MiB; any value. The writer that reaches it writes the
+    /// snapshot (12 to 18 bytes per key).
     #[must_use]
     pub fn index_snapshot_bytes_min(mut self, bytes: u64) -> Self {
         self.index_snapshot_bytes_min = bytes;
