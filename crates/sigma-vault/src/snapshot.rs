@@ -10,7 +10,7 @@ use crate::vault::{Vault, held, shared};
 
 /// A snapshot waits for a better moment while more than this is not durable. Of records of a hundred
 /// bytes a snapshot finds less.
-const UNSYNCED_BYTES_MAX: u64 = 32 << 20;
+const UNSYNCED_BYTES_MAX: u64 = 16 << 20;
 
 /// What opening has to do for records, in the bytes of small ones that it reads in the same time: a
 /// record costs more than the bytes of its value.
@@ -36,7 +36,7 @@ impl Vault {
             return;
         }
         // The sync that it wants would keep this writer waiting; sealing the segment brings one.
-        let late = due.saturating_add(self.options.snapshot_bytes_min());
+        let late = due.saturating_add(self.options.snapshot_bytes_min().saturating_mul(2));
         if weight < late && held(&self.log).unsynced_bytes() > UNSYNCED_BYTES_MAX {
             return;
         }
@@ -64,10 +64,11 @@ impl Vault {
     /// Those of a sync of the log; where only the snapshot fails, that is logged and no error.
     pub(crate) fn snapshot_index(&self) -> Result<(), VaultError> {
         let index_bytes = self.index.memory_bytes() as u64;
-        // What opening takes for the index itself is not to be outdone by what is behind, until the
-        // index is large.
+        // Opening takes no longer for what is behind than for the index; a large one is not written
+        // as often for that.
         let min = self.options.snapshot_bytes_min();
-        let wait = min.max(index_bytes.saturating_sub(min).saturating_mul(2));
+        let large = index_bytes.saturating_sub(min.saturating_mul(3));
+        let wait = min.max(large.saturating_mul(2));
         let due = self.written_weight().saturating_add(wait);
         self.snapshot_due.store(due, Ordering::Relaxed);
         // What is known to be lost is not in a snapshot: opening has to find it again.
