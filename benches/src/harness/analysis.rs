@@ -294,13 +294,19 @@ pub struct Step {
 }
 
 /// Crates whose functions are ours to change; profiles hold the peers' as well.
-const OURS: [&str; 6] = [
+const OURS: [&str; 12] = [
     "sketches::",
+    "(sketches/",
     "sigma_lang::",
+    "(sigma-lang/",
     "sigma_vault::",
+    "(sigma-vault/",
     "agent_collective::",
+    "(agent-collective/",
     "ryot_inference::",
+    "(ryot-inference/",
     "neurectomy::",
+    "(neurectomy/",
 ];
 /// Own part of a profile from which a function is worth a look, in per cent.
 const HOT_PERCENT: f64 = 5.0;
