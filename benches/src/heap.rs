@@ -5,6 +5,7 @@
 //! nothing. `NEURECTOMY_BENCH_HEAP` makes one that `neurectomy-bench` started leave `dhat-heap.json` in
 //! its folder, which dhat's own viewer reads, too.
 
+use crate::frames::{is_standard, named};
 use crate::suite::BenchError;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -75,11 +76,12 @@ fn rank(file: &File) -> Vec<Site> {
     let mut sites: BTreeMap<String, Site> = BTreeMap::new();
     for point in &file.pps {
         let frames = point.fs.iter().filter_map(|at| file.ftbl.get(*at));
-        let names: Vec<&str> = frames.map(|frame| name(frame)).collect();
-        let own = names.iter().find(|name| !is_library(name));
-        let function = own.or(names.first()).copied().unwrap_or("unknown");
-        let site = sites.entry(function.to_owned()).or_insert_with(|| Site {
-            function: function.to_owned(),
+        let frames: Vec<(&str, &str)> = frames.map(|frame| parts(frame)).collect();
+        let own = frames.iter().find(|(name, file)| !is_library(name, file));
+        let (name, file) = own.or(frames.first()).copied().unwrap_or_default();
+        let function = named(name, file);
+        let site = sites.entry(function.clone()).or_insert(Site {
+            function,
             peak_bytes: 0,
             total_bytes: 0,
             blocks: 0,
@@ -94,14 +96,18 @@ fn rank(file: &File) -> Vec<Site> {
     ranked
 }
 
-/// The function of a frame `0x1234: function (file:line:column)`.
-fn name(frame: &str) -> &str {
+/// Function and file of a frame `0x1234: function (file:line:column)`.
+fn parts(frame: &str) -> (&str, &str) {
     let after = frame.split_once(": ").map_or(frame, |(_, after)| after);
-    after.rsplit_once(" (").map_or(after, |(name, _)| name)
+    let (name, place) = after.rsplit_once(" (").unwrap_or((after, ""));
+    (name, place.split(':').next().unwrap_or_default())
 }
 
 /// Whether a function belongs to the way from a caller to the allocator.
-fn is_library(name: &str) -> bool {
+fn is_library(name: &str, file: &str) -> bool {
+    if is_standard(file) {
+        return true;
+    }
     let name = name.trim_start_matches('<');
     [
         "alloc::",
@@ -169,8 +175,8 @@ mod tests {
         {"tb":100,"tbk":2,"gb":60,"fs":[1,2,3]},
         {"tb":500,"tbk":5,"gb":10,"fs":[1,4]},
         {"tb":7,"tbk":1,"fs":[1]}],
-        "ftbl":["[root]","0x1: alloc::vec::Vec<T>::push (vec.rs:1:2)","0x2: <core::iter::X as Y>::next (a.rs:1:1)",
-        "0x3: suite::load (main.rs:3:4)","0x4: <vault::Index as Open>::open (index.rs:5:6)"]}"#;
+        "ftbl":["[root]","0x1: push (alloc/src/vec/mod.rs:1:2)","0x2: <core::iter::X as Y>::next (a.rs:1:1)",
+        "0x3: load (/a/crates/suite/src/main.rs:3:4)","0x4: <vault::Index as Open>::open (vault/src/index.rs:5:6)"]}"#;
 
     #[test]
     fn places_are_named_by_the_first_function_of_a_program() {
@@ -191,9 +197,9 @@ mod tests {
         assert_eq!(
             found,
             [
-                site("suite::load", 60, 100, 2),
-                site("<vault::Index as Open>::open", 10, 500, 5),
-                site("alloc::vec::Vec<T>::push", 0, 7, 1),
+                site("load (suite/main.rs)", 60, 100, 2),
+                site("<vault::Index as Open>::open (vault/index.rs)", 10, 500, 5),
+                site("push (alloc/vec/mod.rs)", 0, 7, 1),
             ]
         );
     }

@@ -27,6 +27,7 @@ pub mod calls;
 pub mod corpus;
 pub mod environment;
 pub mod estimates;
+mod frames;
 #[cfg(feature = "harness")]
 pub mod harness;
 pub mod heap;

@@ -133,6 +133,7 @@ impl Profiler {
 #[cfg(feature = "pprof")]
 mod sampling {
     use super::{FLAMEGRAPH_FILE, HOTSPOTS_FILE, rank};
+    use crate::frames::{is_standard, named};
     use crate::suite::BenchError;
     use pprof::{ProfilerGuard, ProfilerGuardBuilder};
     use std::fs::File;
@@ -165,7 +166,10 @@ mod sampling {
                 .data
                 .iter()
                 .map(|(frames, count)| {
-                    let names = frames.frames.iter().flatten().map(|symbol| symbol.name());
+                    let symbols = frames.frames.iter().flatten();
+                    // What the standard library takes is its caller's.
+                    let own = symbols.skip_while(|symbol| is_standard(&symbol.filename()));
+                    let names = own.map(|symbol| named(&symbol.name(), &symbol.filename()));
                     (names.collect(), u64::try_from(*count).unwrap_or(0))
                 })
                 .collect();

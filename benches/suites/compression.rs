@@ -7,6 +7,8 @@
 
 #[path = "compression_goals.rs"]
 mod compression_goals;
+#[path = "compression_kv.rs"]
+mod compression_kv;
 #[path = "compression_records.rs"]
 mod compression_records;
 #[path = "compression_sizes.rs"]
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         noise(suite)?;
         compression_goals::rows(suite, &inputs)?;
         compression_records::rows(suite, &inputs)?;
+        compression_kv::rows(suite, &inputs)?;
         if suite.smoke() {
             compression_sizes::rows(suite, &[1])?;
         }

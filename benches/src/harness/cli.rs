@@ -211,7 +211,7 @@ fn run_specs(places: &Places, arguments: &RunArguments) -> Result<bool, HarnessE
         plans: &plans,
         rounds: arguments.runs,
         budget: arguments.budget.map(Duration::from_secs),
-        kept: Vec::new(),
+        kept: None,
         executables: &executables,
         workspace: &places.workspace,
         results_file: &places.results,

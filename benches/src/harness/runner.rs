@@ -36,8 +36,8 @@ pub struct Run<'a> {
     /// Time for all runs: none is begun that would end later, going by the run of the same execution
     /// before, or else by what its spec expects.
     pub budget: Option<Duration>,
-    /// Executions of an earlier run that hold: they are not run again.
-    pub kept: Vec<Execution>,
+    /// What holds of an earlier run: its executions are not run again, and its circumstances stay.
+    pub kept: Option<Results>,
     /// The suites.
     pub executables: &'a Executables,
     /// The workspace: working folder of the suites, and what `{workspace}` stands for.
@@ -74,8 +74,13 @@ pub fn run(run: &Run<'_>, progress: &mut dyn Progress) -> Result<Results, Harnes
         environment: Environment::read(),
         load_1m_at_end: None,
         specs: run.specs.iter().map(summary).collect(),
-        executions: run.kept.clone(),
+        executions: Vec::new(),
     };
+    if let Some(kept) = &run.kept {
+        results.environment = kept.environment.clone();
+        results.load_1m_at_end = kept.load_1m_at_end;
+        results.executions = kept.executions.clone();
+    }
     results.write(run.results_file)?;
     let runs_of = |plan: &Plan| run.rounds.unwrap_or(plan.runs);
     let of = run.plans.iter().map(|plan| runs_of(plan) as usize).sum();
@@ -103,8 +108,8 @@ pub fn run(run: &Run<'_>, progress: &mut dyn Progress) -> Result<Results, Harnes
 }
 
 fn is_kept(run: &Run<'_>, plan: &Plan, round: u32) -> bool {
-    run.kept
-        .iter()
+    let kept = run.kept.iter().flat_map(|kept| &kept.executions);
+    kept.into_iter()
         .any(|kept| kept.label == plan.label && kept.round == round)
 }
 

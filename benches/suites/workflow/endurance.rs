@@ -126,10 +126,11 @@ fn one(collective: &Collective, document: &Arc<Document>) -> Result<Vec<u32>, Be
     Ok(collective.generate(document)?.wait()?.tokens)
 }
 
-/// Resident memory of this process; none where the system does not tell.
+/// Resident memory of this process that no file stands behind, since the mapped pages of the vault's
+/// log come and go with compaction; none where the system does not tell.
 fn resident_mib() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    let line = status.lines().find(|line| line.starts_with("RssAnon:"))?;
     let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib / 1024.0)
 }

@@ -36,6 +36,8 @@ impl Place {
 
     pub(crate) fn program(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_neurectomy-bench"));
+        // Not within a repository, whose commit may change meanwhile.
+        command.current_dir(self.dir.path());
         self.set(command.args(arguments));
         command.output().unwrap()
     }

@@ -214,6 +214,18 @@ pub enum SigmaError {
         /// Width of an element in bytes.
         width: usize,
     },
+    /// The values of a state are not whole tensors of its shape, or the shape has none.
+    #[error(
+        "state of {values} values is not whole tensors of {tokens} tokens and {channels} channels (1..=65536)"
+    )]
+    TensorShape {
+        /// Number of values.
+        values: usize,
+        /// Tokens of a tensor.
+        tokens: usize,
+        /// Channels of a tensor.
+        channels: usize,
+    },
     /// Memory for a buffer was refused by the allocator.
     #[error("cannot allocate {bytes} bytes for {what}")]
     AllocationFailed {

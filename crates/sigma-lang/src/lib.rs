@@ -12,7 +12,7 @@
 //! | which earlier data new data repeats | [`BaseFinder`] |
 //! | what is in a container | [`inspect`] |
 //! | many files, equal parts kept once | [`ArchiveWriter`], [`ArchiveReader`] |
-//! | floats, with a known loss | [`tensor::compress_int8`] |
+//! | floats, with a known loss | [`tensor::compress_int8`]; keys and values of attention: [`tensor::compress_kv`] |
 //!
 //! The bytes are specified in `docs/formats/sigma-lang.md`. A container is a valid zstd file unless
 //! it holds stored (incompressible) or transformed frames; [`Config::plain_frames_only`] rules both

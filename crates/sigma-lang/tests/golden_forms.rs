@@ -6,7 +6,8 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use sigma_lang::tensor::{
-    FloatType, Int8Config, compress_int8, decompress_int8, decompress_int8_reference,
+    FloatType, Int8Config, KvConfig, KvShape, compress_int8, compress_kv, decompress_int8,
+    decompress_int8_reference, decompress_kv, decompress_kv_reference,
 };
 use sigma_lang::{
     ArchiveReader, ArchiveWriter, Config, Dictionary, DictionaryRegistry, Limits, SessionConfig,
@@ -98,6 +99,15 @@ fn the_tensor_decodes() {
     assert_eq!(twin.len() * 2, out.len());
 }
 
+#[test]
+fn the_state_decodes() {
+    let (float, out) = decompress_kv(&read("bf16.sgtk"), &Limits::default()).unwrap();
+    assert_eq!(float, FloatType::Bf16);
+    assert_eq!(out, read("bf16_state.dequantised"));
+    let (_, twin) = decompress_kv_reference(&read("bf16.sgtk"), &Limits::default()).unwrap();
+    assert_eq!(twin.len() * 2, out.len());
+}
+
 /// Writes a golden file unless it is there already.
 fn make(name: &str, bytes: &[u8]) {
     let path = folder().join(name);
@@ -153,4 +163,13 @@ fn make_missing_golden_files() {
         "bf16.dequantised",
         &decompress_int8(&packed, &Limits::default()).unwrap().1,
     );
+
+    // Three tensors of 37 tokens of 24 channels.
+    let shape = KvShape::new(37, 24);
+    let state = data::floats(3 * 37 * 24 * 2, 2);
+    let config = KvConfig::new().block_tokens(16);
+    let packed = compress_kv(&state, FloatType::Bf16, shape, &config).unwrap();
+    make("bf16.sgtk", &packed);
+    let (_, back) = decompress_kv(&packed, &Limits::default()).unwrap();
+    make("bf16_state.dequantised", &back);
 }

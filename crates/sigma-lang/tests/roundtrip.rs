@@ -309,7 +309,7 @@ fn documented_defaults() {
     assert_eq!(limits.frames_max, 1 << 20);
     assert_eq!(limits.ratio_max, 32_768);
     let content = data::noise(1 << 20, 1).repeat(5);
-    let frames = inspect(&compress(&data::text(9 << 20), &Config::new()).unwrap())
+    let frames = inspect(&compress(&data::text(13 << 20), &Config::new()).unwrap())
         .unwrap()
         .frames;
     assert_eq!(frames[0].content_bytes, 4 << 20);

@@ -23,6 +23,7 @@ use crate::open_replay::Replay;
 use crate::options::Options;
 use crate::rsu::{HotCounts, RsuIndex};
 use crate::seal::{EncryptionKey, SealHead};
+use crate::snapshot::first_due;
 use crate::stats::{Counters, RecoveryReport};
 use crate::vault::Vault;
 
@@ -50,6 +51,7 @@ pub(crate) fn open(storage: Arc<dyn Storage>, mut options: Options) -> Result<Va
     options.forget_key();
     let skip = options.checks_at_open() || opening.report.manifest_rebuilt;
     let fast = if skip { None } else { opening.fast(&manifest)? };
+    let behind_bytes;
     let (log, index, files, report, tail, unsound, losses) = match fast {
         Some(fast) => {
             let Fast {
@@ -58,7 +60,9 @@ pub(crate) fn open(storage: Arc<dyn Storage>, mut options: Options) -> Result<Va
                 files,
                 report,
                 tail,
+                tail_bytes,
             } = fast;
+            behind_bytes = tail_bytes;
             let none = (HashSet::new(), Losses::default());
             (log, index, Arc::new(files), report, tail, none.0, none.1)
         }
@@ -72,6 +76,7 @@ pub(crate) fn open(storage: Arc<dyn Storage>, mut options: Options) -> Result<Va
             let replay = opening.replay;
             let unsound = replay.finish(&medium, vault_id, &mut losses, &index)?;
             let tail = Vec::new();
+            behind_bytes = log.manifest.marks.iter().map(|mark| mark.bytes).sum();
             (log, index, files, opening.report, tail, unsound, losses)
         }
     };
@@ -91,7 +96,7 @@ pub(crate) fn open(storage: Arc<dyn Storage>, mut options: Options) -> Result<Va
         rsu: RwLock::new(rsu),
         hot: Mutex::new(HotCounts::new(options.hot_units())?),
         counters: Counters::default(),
-        snapshot_due: AtomicU64::new(options.snapshot_bytes_min()),
+        snapshot_due: AtomicU64::new(first_due(&options, report.records, behind_bytes)),
         compaction: Mutex::new(HashSet::new()),
         recovery: report,
         options,

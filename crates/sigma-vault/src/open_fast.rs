@@ -31,6 +31,8 @@ pub(crate) struct Fast {
     pub(crate) files: FileTable,
     pub(crate) report: RecoveryReport,
     pub(crate) tail: Vec<(u64, Vec<Found>)>,
+    /// Bytes of all records behind the snapshot.
+    pub(crate) tail_bytes: u64,
 }
 
 /// One segment on its way in.
@@ -156,6 +158,7 @@ impl Opening<'_> {
         let (mut ledgers, mut tail, mut active) = (HashMap::new(), Vec::new(), None);
         let mut files = FileTable::default();
         let mut later = Vec::new();
+        let mut tail_bytes = 0;
         for (mark, segment) in manifest.marks.iter().zip(segments) {
             let slot = slots.get(&mark.segment);
             let mut ledger = slot.map_or_else(Ledger::default, |slot| slot.ledger);
@@ -171,6 +174,11 @@ impl Opening<'_> {
                     ledger = ledger_of(&behind, floor);
                 }
                 report.records += behind.records.len() as u64;
+                let lengths = behind
+                    .records
+                    .iter()
+                    .map(|found| found.header.record_bytes());
+                tail_bytes += lengths.sum::<u64>();
                 report.torn_tail_bytes += behind.torn.bytes;
                 report.torn_tail_records += behind.torn.records;
                 end = behind.mark;
@@ -225,6 +233,7 @@ impl Opening<'_> {
             files,
             report,
             tail,
+            tail_bytes,
         }))
     }
 }

@@ -104,7 +104,9 @@ impl Vault {
     /// Opens the vault in `dir`, creating it where absent, and recovers from whatever an earlier
     /// crash left; [`stats`](Self::stats) says what was found.
     ///
-    /// Cost: reads every segment once.
+    /// Cost: reads the snapshot of the index and what was written behind it, at most what
+    /// [`index_snapshot_bytes_min`](Options::index_snapshot_bytes_min) says; where there is no
+    /// snapshot or known damage, every segment once.
     ///
     /// # Errors
     /// [`VaultError::InUse`] when another handle holds the directory;

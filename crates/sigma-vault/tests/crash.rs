@@ -3,8 +3,8 @@
 
 mod support;
 
-use sigma_vault::Vault;
 use sigma_vault::io::{DiskError, Faults, SimulatedStorage};
+use sigma_vault::{Durability, Vault};
 use support::forgetful::{no_directory_syncs, no_file_syncs};
 use support::judge::{Wrap, choices, error_at, honest, judge, kill_at, one_failure, run};
 use support::{History, Op, Rng, fast, ops, ops_compacting, read_all, small, written};
@@ -63,6 +63,29 @@ fn snapshots_are_written_and_used() {
         used += u32::from(vault.stats().recovery.from_snapshot);
     }
     assert!(used > 30, "{used} of 40");
+}
+
+/// However often it happens, and however little is written in between.
+#[test]
+fn crash_upon_crash_leaves_no_more_to_read_than_one() {
+    let disk = SimulatedStorage::new(9);
+    let (mut longest, mut used) = (0, 0);
+    for round in 0..20_u64 {
+        // Records of 128 bytes, which count as 128.
+        let options = fast().index_snapshot_bytes_min(10_000);
+        let vault = Vault::open_with(honest(disk.clone()), options).unwrap();
+        let recovery = vault.stats().recovery;
+        longest = longest.max(recovery.records);
+        used += u32::from(recovery.from_snapshot);
+        for number in 0..30 {
+            let key = (round * 30 + number).to_le_bytes();
+            vault.put(&key, &[7; 64], Durability::Synced).unwrap();
+        }
+        disk.power_cut();
+        drop(vault);
+    }
+    assert!((60..=80).contains(&longest), "{longest} records");
+    assert!(used > 15, "{used} of 20");
 }
 
 #[test]

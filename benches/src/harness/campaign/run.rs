@@ -85,7 +85,7 @@ fn run_day(
     let plans = plans(&day.specs);
     let rounds = campaign.rounds.unwrap_or(day.runs);
     let kept = if campaign.again && !day.skipped {
-        Vec::new()
+        None
     } else {
         kept(&file, commit, &plans, rounds)
     };
@@ -95,7 +95,7 @@ fn run_day(
         description: day.description.clone(),
         specs: day.specs.iter().map(|spec| spec.name.clone()).collect(),
         results: None,
-        kept: kept.len(),
+        kept: kept.as_ref().map_or(0, |kept| kept.executions.len()),
         error: None,
     };
     if day.skipped {
@@ -103,7 +103,7 @@ fn run_day(
         ran.kept = ran.completed().0;
         return ran;
     }
-    let outcome = left(&plans, &kept, rounds, executables).and_then(|executables| {
+    let outcome = left(&plans, kept.as_ref(), rounds, executables).and_then(|executables| {
         let run = Run {
             specs: &day.specs,
             plans: &plans,
@@ -130,12 +130,13 @@ fn run_day(
 /// The suites, where something is left to run.
 fn left(
     plans: &[Plan],
-    kept: &[Execution],
+    kept: Option<&Results>,
     rounds: u32,
     executables: &mut dyn FnMut(&[Plan]) -> Result<Executables, HarnessError>,
 ) -> Result<Executables, HarnessError> {
     let is_left = |plan: &&Plan| {
-        let done = kept.iter().filter(|run| run.label == plan.label);
+        let executions = kept.iter().flat_map(|kept| &kept.executions);
+        let done = executions.filter(|run| run.label == plan.label);
         done.count() < rounds as usize
     };
     let left: Vec<Plan> = plans.iter().filter(is_left).cloned().collect();
@@ -156,16 +157,14 @@ fn earlier(file: &Path, commit: &str) -> Option<Results> {
 }
 
 /// Executions of an earlier start that completed and are asked for again, of the same commit.
-fn kept(file: &Path, commit: &str, plans: &[Plan], rounds: u32) -> Vec<Execution> {
-    let Some(earlier) = earlier(file, commit) else {
-        return Vec::new();
-    };
+fn kept(file: &Path, commit: &str, plans: &[Plan], rounds: u32) -> Option<Results> {
+    let mut earlier = earlier(file, commit)?;
     let is_asked =
         |run: &Execution| run.round <= rounds && plans.iter().any(|plan| plan.label == run.label);
-    let executions = earlier.executions.into_iter();
-    executions
-        .filter(|run| run.outcome == Outcome::Completed && is_asked(run))
-        .collect()
+    earlier
+        .executions
+        .retain(|run| run.outcome == Outcome::Completed && is_asked(run));
+    Some(earlier).filter(|kept| !kept.executions.is_empty())
 }
 
 /// All days' results as those of one run; the circumstances are those of the first day.

@@ -9,6 +9,9 @@ use crate::harness::results::Outcome;
 use crate::harness::spec::{Analysis, Figure};
 use crate::harness::stats::median;
 
+/// The order of the roadmap.
+const ORDER: &str = "The largest gain first: how many times a figure is from its target or peer, or how many times faster \
+                     an execution would be if the function were twice as fast.";
 /// Steps of the roadmap that are shown.
 const STEPS_MAX: usize = 40;
 
@@ -466,9 +469,9 @@ fn roadmap(report: &Report<'_>) -> Table {
     Table {
         title: "What to do next".to_owned(),
         words: if left > 0 {
-            format!("The farthest from its target or peer first; {left} more are left out.")
+            format!("{ORDER} {left} more are left out.")
         } else {
-            "The farthest from its target or peer first.".to_owned()
+            ORDER.to_owned()
         },
         heads: vec!["", "of", "what", "times worse"],
         rows: rows.collect(),

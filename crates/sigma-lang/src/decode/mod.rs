@@ -19,3 +19,4 @@ pub use range::Reader;
 pub use stream::Decoder;
 
 pub(crate) use decompressor::{Context, decompress_layout};
+pub(crate) use reference_transforms::Payload;

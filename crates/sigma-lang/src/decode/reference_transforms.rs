@@ -17,13 +17,7 @@ pub(super) fn decode(
     payload: &[u8],
     content_bytes: usize,
 ) -> Result<Vec<u8>, SigmaError> {
-    let mut payload = Payload {
-        input: Input {
-            bytes: payload,
-            position: 0,
-        },
-        left: 4 * content_bytes + 1024,
-    };
+    let mut payload = Payload::new(payload, 4 * content_bytes + 1024);
     let content = match tag {
         2 | 7 => planes(&mut payload, content_bytes)?,
         6 => super::reference_numbers::numbers(&mut payload, content_bytes)?,
@@ -95,14 +89,20 @@ pub(super) fn grown(
     Ok(content)
 }
 
-pub(super) struct Payload<'a> {
-    pub(super) input: Input<'a>,
+pub(crate) struct Payload<'a> {
+    pub(crate) input: Input<'a>,
     /// Bytes that streams may still have.
     left: usize,
 }
 
-impl Payload<'_> {
-    pub(super) fn stream(&mut self) -> Result<Vec<u8>, SigmaError> {
+impl<'a> Payload<'a> {
+    /// A payload whose streams may have so many bytes.
+    pub(crate) fn new(bytes: &'a [u8], left: usize) -> Self {
+        let input = Input { bytes, position: 0 };
+        Payload { input, left }
+    }
+
+    pub(crate) fn stream(&mut self) -> Result<Vec<u8>, SigmaError> {
         let head = self.input.varint()?;
         let bytes = (head >> 1) as usize;
         if bytes > self.left {

@@ -9,7 +9,7 @@ mod seek_table;
 mod varint;
 mod zstd_frame;
 
-pub(crate) use checksum::{NOISE_BLOCK_BYTES, check32, hash128};
+pub(crate) use checksum::{NOISE_BLOCK_BYTES, check32, hash128, noise_check32};
 pub(crate) use cursor::Cursor;
 pub(crate) use header::{FORMAT_VERSION, HEADER_FIXED_BYTES, Header};
 pub(crate) use layout::{Layout, Placed, check_stated};

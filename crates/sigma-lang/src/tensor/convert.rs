@@ -5,6 +5,7 @@ pub(super) fn bf16_to_f32(bits: u16) -> f32 {
 }
 
 /// Of a finite value.
+#[inline(always)]
 pub(super) fn f32_to_bf16(value: f32) -> u16 {
     let bits = value.to_bits();
     let rounded = bits.wrapping_add(0x7FFF + ((bits >> 16) & 1));
@@ -46,6 +47,14 @@ pub(super) fn f32_to_f16(value: f32) -> u16 {
     sign | ((rounded - (112 << 23)) >> 13) as u16
 }
 
+/// A whole number of at most 22 bits as a two's complement byte. Unlike a cast, this is done in wide registers.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the low byte is meant")]
+pub(super) fn low_byte(whole: f32) -> u8 {
+    // Of 2^23 + 2^22 the unit in the last place is 1, and the low bits are 0.
+    (whole + 12_582_912.0).to_bits() as u8
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,6 +73,14 @@ mod tests {
                 assert_eq!(f32_to_bf16(value), bits);
             }
         }
+    }
+
+    #[test]
+    fn whole_numbers_become_bytes() {
+        for code in i8::MIN..=i8::MAX {
+            assert_eq!(low_byte(f32::from(code)), code.cast_unsigned());
+        }
+        assert_eq!(low_byte(-0.0), 0);
     }
 
     #[test]

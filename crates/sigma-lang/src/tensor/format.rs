@@ -35,7 +35,7 @@ impl FloatType {
         }
     }
 
-    fn tag(self) -> u8 {
+    pub(super) fn tag(self) -> u8 {
         match self {
             FloatType::F32 => 0,
             FloatType::Bf16 => 1,
@@ -43,7 +43,7 @@ impl FloatType {
         }
     }
 
-    fn from_tag(tag: u8, offset: u64) -> Result<FloatType, SigmaError> {
+    pub(super) fn from_tag(tag: u8, offset: u64) -> Result<FloatType, SigmaError> {
         match tag {
             0 => Ok(FloatType::F32),
             1 => Ok(FloatType::Bf16),
@@ -62,6 +62,24 @@ impl FloatType {
             (FloatType::Bf16, [a, b]) => bf16_to_f32(u16::from_le_bytes([*a, *b])),
             (FloatType::F16, [a, b]) => f16_to_f32(u16::from_le_bytes([*a, *b])),
             _ => 0.0,
+        }
+    }
+
+    /// Appends all elements.
+    pub(super) fn read_all(self, elements: &[u8], into: &mut Vec<f32>) {
+        match self {
+            FloatType::F32 => {
+                let elements = elements.as_chunks::<4>().0.iter();
+                into.extend(elements.map(|element| f32::from_le_bytes(*element)));
+            }
+            FloatType::Bf16 => {
+                let elements = elements.as_chunks::<2>().0.iter();
+                into.extend(elements.map(|element| bf16_to_f32(u16::from_le_bytes(*element))));
+            }
+            FloatType::F16 => {
+                let elements = elements.as_chunks::<2>().0.iter();
+                into.extend(elements.map(|element| f16_to_f32(u16::from_le_bytes(*element))));
+            }
         }
     }
 

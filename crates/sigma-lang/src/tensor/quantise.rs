@@ -1,6 +1,8 @@
 //! Groups of f32 to codes and scales.
 
+use super::convert::low_byte;
 use crate::error::SigmaError;
+use crate::simd::{self, Kernel};
 
 /// Largest code; -128 is not used, so that the range is symmetric.
 const CODE_MAX: f32 = 127.0;
@@ -23,17 +25,30 @@ pub(super) fn quantise_group(
         codes.resize(codes.len() + group.len(), 0);
         return Ok(0.0);
     }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "within -127..=127"
-    )]
-    let code = |value: &f32| {
-        let code = (value / scale).round_ties_even();
-        code.clamp(-CODE_MAX, CODE_MAX) as i8 as u8
-    };
-    codes.extend(group.iter().map(code));
+    simd::run(Codes {
+        group,
+        scale,
+        codes,
+    });
     Ok(scale)
+}
+
+/// Appends the codes of values at a scale that is not 0.
+struct Codes<'a> {
+    group: &'a [f32],
+    scale: f32,
+    codes: &'a mut Vec<u8>,
+}
+
+impl Kernel<()> for Codes<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let code = |value: &f32| {
+            let code = (value / self.scale).round_ties_even();
+            low_byte(code.clamp(-CODE_MAX, CODE_MAX))
+        };
+        self.codes.extend(self.group.iter().map(code));
+    }
 }
 
 /// The value of a code.

@@ -11,7 +11,7 @@ mod tokens;
 
 pub(crate) use numbers::{Numbers, find_decimal, widened};
 pub(crate) use planes::{Coding, Planes, Step};
-pub(crate) use streams::{Effort, FAST_LEVEL_MAX, StreamDecoder, StreamEncoder};
+pub(crate) use streams::{Effort, FAST_LEVEL_MAX, PayloadReader, StreamDecoder, StreamEncoder};
 pub(crate) use templates::{Cut, json_text_share};
 pub(crate) use tokens::Tokens;
 
@@ -19,7 +19,6 @@ use crate::error::SigmaError;
 use crate::frame::{
     TAG_CHECKED_PLANES, TAG_NUMBERS, TAG_PLANES, TAG_TEMPLATES, TAG_TOKENS, check_tag,
 };
-use streams::PayloadReader;
 
 /// A transform with its parameters, as the encoder chooses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

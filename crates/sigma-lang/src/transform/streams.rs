@@ -167,6 +167,21 @@ impl StreamDecoder {
     }
 }
 
+const WRONG_LENGTH: &str = "stream has another length than its elements need";
+
+/// A stream in the payload.
+enum Found<'p> {
+    Stored(&'p [u8]),
+    Coded(CodedStream<'p>),
+}
+
+/// A zstd frame that decodes to `bytes` bytes, at `offset` in the container.
+struct CodedStream<'p> {
+    frame: &'p [u8],
+    offset: u64,
+    bytes: usize,
+}
+
 /// Reads a payload: fields and streams, within a budget.
 #[derive(Debug)]
 pub(crate) struct PayloadReader<'p, 'd> {
@@ -207,6 +222,37 @@ impl<'p, 'd> PayloadReader<'p, 'd> {
     where
         'p: 's,
     {
+        match self.find()? {
+            Found::Stored(stream) => Ok(stream),
+            Found::Coded(coded) => {
+                self.decode(coded, scratch)?;
+                Ok(scratch)
+            }
+        }
+    }
+
+    /// The next stream, which must be `bytes` long, in `buffer`.
+    pub(crate) fn stream_into(
+        &mut self,
+        bytes: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), SigmaError> {
+        let corrupt = self.corrupt(WRONG_LENGTH);
+        match self.find()? {
+            Found::Stored(stream) => {
+                buffer.clear();
+                reserve(buffer, stream.len())?;
+                buffer.extend_from_slice(stream);
+            }
+            Found::Coded(coded) => self.decode(coded, buffer)?,
+        }
+        if buffer.len() != bytes {
+            return Err(corrupt);
+        }
+        Ok(())
+    }
+
+    fn find(&mut self) -> Result<Found<'p>, SigmaError> {
         let head = self.cursor.varint("length of a stream")?;
         let bytes = usize::try_from(head >> 1).unwrap_or(usize::MAX);
         if bytes > self.budget {
@@ -214,24 +260,32 @@ impl<'p, 'd> PayloadReader<'p, 'd> {
         }
         self.budget -= bytes;
         if head & 1 == 0 {
-            return self.cursor.take(bytes, "stored stream");
+            return Ok(Found::Stored(self.cursor.take(bytes, "stored stream")?));
         }
         let coded = self.cursor.varint("coded length of a stream")?;
         let coded = usize::try_from(coded).unwrap_or(usize::MAX);
-        let at = self.cursor.offset();
+        let offset = self.cursor.offset();
         let frame = self.cursor.take(coded, "coded stream")?;
-        scratch.clear();
-        reserve(scratch, bytes)?;
+        Ok(Found::Coded(CodedStream {
+            frame,
+            offset,
+            bytes,
+        }))
+    }
+
+    fn decode(&mut self, coded: CodedStream<'_>, out: &mut Vec<u8>) -> Result<(), SigmaError> {
+        out.clear();
+        reserve(out, coded.bytes)?;
         // The buffer may have more room from earlier use: the length is checked afterwards.
-        let written = self.decoder.context.decompress(scratch, frame);
-        if written != Ok(bytes) {
+        let written = self.decoder.context.decompress(out, coded.frame);
+        if written != Ok(coded.bytes) {
             return Err(SigmaError::Corrupt {
                 what: "stream",
-                offset: at,
+                offset: coded.offset,
                 detail: "zstd frame does not decode to the stated length",
             });
         }
-        Ok(scratch)
+        Ok(())
     }
 
     /// The next stream, which must be `bytes` long.
@@ -243,7 +297,7 @@ impl<'p, 'd> PayloadReader<'p, 'd> {
     where
         'p: 's,
     {
-        let corrupt = self.corrupt("stream has another length than its elements need");
+        let corrupt = self.corrupt(WRONG_LENGTH);
         let stream = self.stream(scratch)?;
         if stream.len() != bytes {
             return Err(corrupt);
