@@ -22,6 +22,7 @@
 //! | [`stats`] | rank test, shift, slope |
 //! | `harness` | the program `neurectomy-bench` (feature `harness`) |
 //! | `models` | seeded models of real shapes, as files |
+//! | `own_texts` | texts of the shipped model, and how likely it finds them |
 
 pub mod calls;
 pub mod corpus;
@@ -36,6 +37,8 @@ pub mod journal;
 mod lifeline;
 #[cfg(any(feature = "inference", feature = "workflow"))]
 pub mod models;
+#[cfg(any(feature = "inference", feature = "workflow"))]
+pub mod own_texts;
 pub mod profile;
 pub mod row;
 pub mod stats;

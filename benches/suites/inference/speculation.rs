@@ -38,7 +38,7 @@ struct Setting {
 }
 
 /// Where the shipped pair lies.
-pub(crate) fn shipped(name: &str) -> PathBuf {
+fn shipped(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../models/tiny")
         .join(name)

@@ -175,14 +175,18 @@ fn bytes(
     name: &str,
     lossless: PrefixStats,
 ) -> Result<(), BenchError> {
-    let mut lossy = asked.clone();
-    lossy.vault.set_extension("int8");
-    let (engine, store) = open(&lossy, &PrefixConfig::new().form(PrefixForm::Int8))?;
-    read(&engine, asked.tokens)?;
-    store.flush()?;
     let head_dim = shape.hidden / shape.heads;
     let bf16 = 2 * 2 * shape.layers * shape.kv_heads * head_dim;
-    for (form, stats, goal) in [("lossless", lossless, 0.7), ("int8", store.stats(), 0.35)] {
+    let mut forms = vec![("lossless", lossless, 0.7)];
+    for (form, prefix) in [("int8", PrefixForm::Int8), ("steps", PrefixForm::Steps)] {
+        let mut lossy = asked.clone();
+        lossy.vault.set_extension(form);
+        let (engine, store) = open(&lossy, &PrefixConfig::new().form(prefix))?;
+        read(&engine, asked.tokens)?;
+        store.flush()?;
+        forms.push((form, store.stats(), 0.35));
+    }
+    for (form, stats, goal) in forms {
         // Tokens are stored beside the numbers, four bytes each.
         let tokens = stats.written_bytes as f64 / (bf16 + 4) as f64;
         let per_token = stats.packed_bytes as f64 / tokens;

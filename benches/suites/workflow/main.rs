@@ -5,6 +5,7 @@
 mod contexts;
 mod endurance;
 mod forty;
+mod quality;
 
 use neurectomy::{Collective, CollectiveConfig, WorkflowReport};
 use neurectomy_bench::corpus::{Input, generated};
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         record(suite, &full, &again, &plain, peer_s);
         contexts::measure(suite)?;
         forty::measure(suite)?;
+        quality::rows(suite)?;
         if suite.smoke() {
             endurance::measure(suite, Duration::from_millis(300))?;
         }

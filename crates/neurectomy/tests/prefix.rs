@@ -90,13 +90,23 @@ fn a_restored_context_continues_as_a_computed_one() {
 
 #[test]
 fn int8_takes_less_than_a_third_and_still_restores() {
+    lossy_form(PrefixForm::Int8, 0.33);
+}
+
+#[test]
+fn steps_take_less_than_a_quarter_and_still_restore() {
+    lossy_form(PrefixForm::Steps, 0.25);
+}
+
+/// The most that it may take of states in f32.
+fn lossy_form(form: PrefixForm, ratio_max: f64) {
     let storage = MemoryStorage::new();
-    let config = PrefixConfig::new().form(PrefixForm::Int8);
+    let config = PrefixConfig::new().form(form);
     let store = store_over(&storage, config.clone());
     answer(&engine(Some(store.clone())), PROMPT);
     store.flush().unwrap();
     assert!(
-        store.stats().packed_ratio().unwrap() < 0.33,
+        store.stats().packed_ratio().unwrap() < ratio_max,
         "{:?}",
         store.stats()
     );

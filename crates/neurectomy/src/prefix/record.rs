@@ -3,7 +3,10 @@
 
 use super::config::PrefixForm;
 use ryot_inference::{BlockKey, InferError, KvBlock, KvElement, KvShape, KvState, KvValues};
-use sigma_lang::tensor::{FloatType, Int8Config, compress_int8, decompress_int8};
+use sigma_lang::tensor::{
+    self, FloatType, Int8Config, KvConfig, compress_int8, compress_kv, decompress_int8,
+    decompress_kv,
+};
 use sigma_lang::{Compressor, Decompressor, Limits, SigmaError};
 
 const MAGIC: [u8; 4] = *b"NKVB";
@@ -11,6 +14,8 @@ const VERSION: u16 = 1;
 const FLAG_PREVIOUS: u16 = 1;
 const FLAG_INT8: u16 = 2;
 const FLAG_BF16: u16 = 4;
+const FLAG_STEPS: u16 = 8;
+const FLAGS: u16 = FLAG_PREVIOUS | FLAG_INT8 | FLAG_BF16 | FLAG_STEPS;
 /// Most numbers of one block: 256 MiB of f32.
 const VALUES_MAX: u64 = 64 << 20;
 
@@ -48,9 +53,11 @@ pub(super) fn pack(
     if block.previous.is_some() {
         flags |= FLAG_PREVIOUS;
     }
-    if form == PrefixForm::Int8 {
-        flags |= FLAG_INT8;
-    }
+    flags |= match form {
+        PrefixForm::Lossless => 0,
+        PrefixForm::Int8 => FLAG_INT8,
+        PrefixForm::Steps => FLAG_STEPS,
+    };
     let float = match state.values().element() {
         KvElement::Bf16 => {
             flags |= FLAG_BF16;
@@ -84,6 +91,11 @@ pub(super) fn pack(
     match form {
         PrefixForm::Lossless => compressor.compress_into(&bytes, &mut out)?,
         PrefixForm::Int8 => out.extend(compress_int8(&bytes, float, &Int8Config::new())?),
+        PrefixForm::Steps => {
+            let channels = shape.kv_heads * shape.head_dim;
+            let shape = tensor::KvShape::new(state.tokens().len(), channels);
+            out.extend(compress_kv(&bytes, float, shape, &KvConfig::new())?);
+        }
     }
     Ok(out)
 }
@@ -104,8 +116,9 @@ fn read_head(input: &mut Input<'_>) -> Result<(Head, u16), RecordError> {
         return Err(input.wrong("version", version, "1"));
     }
     let flags = u16::from_le_bytes(input.take("flags")?);
-    if flags & !(FLAG_PREVIOUS | FLAG_INT8 | FLAG_BF16) != 0 {
-        return Err(input.wrong("flags", flags, "0 to 7"));
+    let forms = flags & (FLAG_INT8 | FLAG_STEPS);
+    if flags & !FLAGS != 0 || forms == FLAG_INT8 | FLAG_STEPS {
+        return Err(input.wrong("flags", flags, "0 to 13, 2 and 8 not together"));
     }
     let key = BlockKey(u128::from_le_bytes(input.take("key")?));
     let previous = BlockKey(u128::from_le_bytes(input.take("previous key")?));
@@ -153,17 +166,18 @@ pub(super) fn unpack(
     } else {
         (KvElement::Bf16, FloatType::Bf16)
     };
-    let raw = if flags & FLAG_INT8 == 0 {
-        let mut raw = Vec::new();
-        decompressor.decompress_into(packed, &mut raw)?;
-        raw
-    } else {
-        let (found, raw) = decompress_int8(packed, &limits(values))?;
-        if found != float {
-            return Err(input.wrong("type of the tensor", format!("{found:?}"), "as flagged"));
+    let (found, raw) = match flags & (FLAG_INT8 | FLAG_STEPS) {
+        FLAG_INT8 => decompress_int8(packed, &limits(values))?,
+        FLAG_STEPS => decompress_kv(packed, &limits(values))?,
+        _ => {
+            let mut raw = Vec::new();
+            decompressor.decompress_into(packed, &mut raw)?;
+            (float, raw)
         }
-        raw
     };
+    if found != float {
+        return Err(input.wrong("type of the tensor", format!("{found:?}"), "as flagged"));
+    }
     if raw.len() as u64 != values * element.bytes() as u64 {
         return Err(input.wrong("bytes of values", raw.len(), "what the counts say"));
     }
@@ -295,12 +309,24 @@ mod tests {
             };
             let mut pairs = ours.iter().zip(&theirs);
             assert!(pairs.all(|(a, b)| (a - b).abs() <= 3.72 / step), "{ours:?}");
+            let bytes = packed(element, PrefixForm::Steps);
+            assert_eq!(bytes[6], flags + 8);
+            let (found, state) = unpack(&bytes, BlockKey(9), &mut decompressor()).unwrap();
+            assert_eq!(found, expected);
+            assert_eq!(state.tokens(), original.state.tokens());
+            // A channel's three values are 4/7 apart, so its deviation is 0.47 and half a step 0.07.
+            let ours = state.values().to_f32();
+            let mut pairs = ours.iter().zip(&theirs);
+            assert!(
+                pairs.all(|(a, b)| (a - b).abs() <= 0.085),
+                "{ours:?} {theirs:?}"
+            );
         }
     }
 
     #[test]
     fn cuts_changes_and_foreign_blocks_are_errors_or_the_same_block() {
-        let forms = [PrefixForm::Lossless, PrefixForm::Int8];
+        let forms = [PrefixForm::Lossless, PrefixForm::Int8, PrefixForm::Steps];
         let kinds = ELEMENTS
             .into_iter()
             .flat_map(|e| forms.map(|form| (e, form)));
